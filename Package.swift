@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+// Tests read raw memory and make throwaway files: the safety annotations would hide what they test.
+let tests: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+let argumentParser: Target.Dependency = .product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "platter",
+  products: [
+    .executable(name: "platter", targets: ["platter"]),
+    .library(
+      name: "DiskImages", targets: ["DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+  ],
+  targets: [
+    .target(name: "DiskCore", swiftSettings: strict),
+    .target(name: "ImageFormats", dependencies: ["DiskCore"], swiftSettings: strict),
+    .target(name: "FileSystems", dependencies: ["DiskCore"], swiftSettings: strict),
+    .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
+    .target(
+      name: "MountTree", dependencies: ["DiskCore", "FileSystems", "Partitions"],
+      swiftSettings: strict),
+
+    .systemLibrary(name: "CFuseLibrary", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "CFuse", dependencies: ["CFuseLibrary"]),
+    .target(name: "CPosix"),
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .target(
+      name: "MountServer",
+      dependencies: ["CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", logging],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "platter",
+      dependencies: [
+        "CCrypto", "DiskCore", "FileSystems", "ImageFormats", "MountServer", "Partitions",
+        argumentParser,
+      ],
+      swiftSettings: strict),
+
+    .target(
+      name: "TestSupport", dependencies: ["DiskCore"], path: "Tests/TestSupport",
+      swiftSettings: tests),
+    .testTarget(
+      name: "DiskCoreTests", dependencies: ["DiskCore", "TestSupport"], swiftSettings: tests),
+    .testTarget(
+      name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
+      swiftSettings: tests),
+    .testTarget(
+      name: "FileSystemsTests", dependencies: ["FileSystems", "TestSupport"],
+      swiftSettings: tests),
+    .testTarget(
+      name: "PartitionsTests", dependencies: ["Partitions", "TestSupport"], swiftSettings: tests),
+    .testTarget(
+      name: "MountTreeTests", dependencies: ["ImageFormats", "MountTree", "TestSupport"],
+      swiftSettings: tests),
+  ]
+)

@@ -1,0 +1,61 @@
+/// Stored bytes that extents point into: a file, files in a row, memory.
+///
+/// Safe to call from any thread at once.
+public protocol Storage: AnyObject, Sendable {
+  /// What messages call it: the path as the user knows it.
+  var path: String { get }
+
+  /// In bytes, as it was when the storage was opened.
+  var size: UInt64 { get }
+
+  /// Fills `buffer` with the bytes from `offset` on.
+  ///
+  /// - Throws: `truncated` where the file ends before the buffer is full, `inputOutput` where the
+  ///   system fails. What the buffer holds then is undefined.
+  func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError)
+
+  /// Whether the bytes at `offset` are stored at all or are a hole that reads as zeros, and for how
+  /// many bytes that holds (at least 1, at most `limit`). Costs a system call: meant for maps and
+  /// `SEEK_HOLE`, not for reads.
+  func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion
+
+  /// How many bytes the file occupies where it is kept.
+  var allocatedBytes: UInt64 { get }
+
+  /// When the bytes last changed, in seconds and nanoseconds since 1970.
+  var modificationTime: (seconds: Int, nanoseconds: Int) { get }
+}
+
+public struct StorageRegion: Sendable, Equatable {
+  public let isHole: Bool
+  public let length: UInt64
+
+  public init(isHole: Bool, length: UInt64) {
+    self.isHole = isHole
+    self.length = length
+  }
+}
+
+extension Storage {
+  /// `count` bytes from `offset` on, for headers and tables.
+  ///
+  /// - Throws: `malformed` where `count` is more than `Limits.largestMetadataRead`; otherwise as
+  ///   `read(at:into:)`.
+  public func bytes(at offset: FileOffset, count: Int) throws(DiskError) -> [UInt8] {
+    guard count >= 0, count <= Limits.largestMetadataRead else {
+      throw DiskError(
+        .malformed, "\(count) bytes of metadata are more than any image needs", path: path,
+        offset: offset.bytes)
+    }
+    var bytes = [UInt8](repeating: 0, count: count)
+    var elements = bytes.mutableSpan
+    var buffer = elements.mutableBytes
+    try read(at: offset, into: &buffer)
+    return bytes
+  }
+
+  /// A reader over `count` bytes from `offset` on, whose errors name this file and the place in it.
+  public func reader(at offset: FileOffset, count: Int) throws(DiskError) -> ByteReader {
+    ByteReader(try bytes(at: offset, count: count), path: path, base: offset.bytes)
+  }
+}
