@@ -47,15 +47,25 @@ extension Storage {
         .malformed, "\(count) bytes of metadata are more than any image needs", path: path,
         offset: offset.bytes)
     }
-    var bytes = [UInt8](repeating: 0, count: count)
-    var elements = bytes.mutableSpan
-    var buffer = elements.mutableBytes
-    try read(at: offset, into: &buffer)
-    return bytes
+    return try [UInt8](count: count) { (buffer) throws(DiskError) in
+      try read(at: offset, into: &buffer)
+    }
   }
 
   /// A reader over `count` bytes from `offset` on, whose errors name this file and the place in it.
   public func reader(at offset: FileOffset, count: Int) throws(DiskError) -> ByteReader {
     ByteReader(try bytes(at: offset, count: count), path: path, base: offset.bytes)
+  }
+}
+
+extension [UInt8] {
+  /// `count` bytes that `fill` writes.
+  init(
+    count: Int, filledBy fill: (inout MutableRawSpan) throws(DiskError) -> Void
+  ) throws(DiskError) {
+    self.init(repeating: 0, count: count)
+    var elements = mutableSpan
+    var buffer = unsafe elements.mutableBytes
+    try fill(&buffer)
   }
 }

@@ -1,0 +1,109 @@
+/// A virtual disk: a stack of layers, and the one engine that turns their answers into bytes.
+public final class Disk: Sendable {
+  /// Top first, never empty.
+  public let layers: [any ImageLayer]
+  /// In bytes: the top layer's.
+  public let size: UInt64
+
+  /// - Parameter layers: top first, at least one.
+  /// - Throws: `unsupported` for a disk larger than `Limits.largestDisk`.
+  public init(layers: [any ImageLayer]) throws(DiskError) {
+    guard let top = layers.first else { throw DiskError(.invalidRequest, "a disk of no layers") }
+    guard top.size <= Limits.largestDisk else {
+      throw DiskError(
+        .unsupported, "a disk of \(top.size) bytes is larger than \(Limits.largestDisk)",
+        path: top.files.first?.path)
+    }
+    self.layers = layers
+    size = top.size
+  }
+
+  /// The whole disk as a window.
+  public var whole: Window { Window(whole: self) }
+
+  /// Every file that the disk's bytes come from, top layer first.
+  public var files: [any Storage] { layers.flatMap(\.files) }
+
+  /// Fills `buffer` with the disk's bytes from `offset` on.
+  ///
+  /// - Throws: `invalidRequest` where that is not wholly inside the disk; otherwise what made the
+  ///   first unreadable byte unreadable. The buffer's content is then undefined.
+  public func read(at offset: DiskOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    let wanted = buffer.byteCount
+    guard offset.bytes <= size, UInt64(wanted) <= size - offset.bytes else {
+      throw DiskError(
+        .invalidRequest, "\(wanted) bytes reach past the end of the disk", offset: offset.bytes)
+    }
+    // A stored run that is still growing: neighbours in the file become one read.
+    var run: (storage: any Storage, at: FileOffset, range: Range<Int>)? = nil
+    var done = 0
+    while done < wanted {
+      let extent = try resolve(offset + UInt64(done), limit: UInt64(wanted - done)).extent
+      let range = done..<done + Int(min(extent.length, UInt64(wanted - done)))
+      done = range.upperBound
+      if case .stored(let storage, let at) = extent.place {
+        if let open = run, open.storage === storage,
+          open.at.adding(UInt64(open.range.count)) == at
+        {
+          run = (storage, open.at, open.range.lowerBound..<range.upperBound)
+          continue
+        }
+        if let open = run { try Self.load(open.storage, open.at, open.range, &buffer) }
+        run = (storage, at, range)
+        continue
+      }
+      switch extent.place {
+      case .zero:
+        var piece = buffer._mutatingExtracting(range)
+        piece.fillWithZeros()
+      case .unreadable(let error):
+        throw error
+      case .stored, .below:
+        throw DiskError(.malformed, "a layer's answer was not resolved", offset: offset.bytes)
+      }
+    }
+    if let open = run { try Self.load(open.storage, open.at, open.range, &buffer) }
+  }
+
+  private static func load(
+    _ storage: any Storage, _ at: FileOffset, _ range: Range<Int>, _ buffer: inout MutableRawSpan
+  ) throws(DiskError) {
+    var piece = buffer._mutatingExtracting(range)
+    try storage.read(at: at, into: &piece)
+  }
+
+  /// The first layer's answer that is not "ask below", and which layer gave it.
+  ///
+  /// - Parameters:
+  ///   - offset: less than `size`.
+  ///   - limit: how many bytes the caller cares for, at least 1; the answer is never longer.
+  func resolve(
+    _ offset: DiskOffset, limit: UInt64
+  ) throws(DiskError) -> (extent: Extent, layer: Int) {
+    var place = offset
+    var limit = min(limit, size - offset.bytes)
+    for (index, layer) in layers.enumerated() {
+      // A layer that is shorter than the one above it reads as zeros past its end.
+      guard place.bytes < layer.size else { return (Extent(.zero, length: limit), index) }
+      // Only where a lower layer ends inside the limit: above it, the disk goes on with zeros.
+      limit = min(limit, layer.size - place.bytes)
+      let answer = try layer.extent(at: place, limit: limit)
+      limit = min(limit, max(1, answer.length))
+      guard case .below(let next) = answer.place else {
+        return (Extent(answer.place, length: limit), index)
+      }
+      place = next
+    }
+    return (Extent(.zero, length: limit), layers.count - 1)
+  }
+}
+
+extension MutableRawSpan {
+  /// Sets every byte to 0.
+  @usableFromInline
+  mutating func fillWithZeros() {
+    unsafe withUnsafeMutableBytes { bytes in
+      _ = unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0)
+    }
+  }
+}

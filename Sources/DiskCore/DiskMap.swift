@@ -1,0 +1,139 @@
+/// A range of a window and what it holds, as `map` prints it.
+public struct MapEntry: Sendable {
+  public enum Content: Sendable {
+    case data
+    case zero
+    case unreadable(DiskError)
+  }
+
+  /// From the window's start.
+  public let offset: DiskOffset
+  public var length: UInt64
+  public let content: Content
+  /// Which layer of the stack says so, 0 for the top one.
+  public let layer: Int
+  /// Where the bytes are stored; nil for zeros and for what is unreadable.
+  public let stored: (path: String, at: FileOffset)?
+}
+
+extension Window {
+  /// What the window holds from `offset` on.
+  ///
+  /// Stored ranges are asked further for the holes of the file they are in, so that a sparse raw
+  /// file and a dynamic VHD with the same content give the same map.
+  ///
+  /// - Parameters:
+  ///   - offset: less than `size`.
+  ///   - limit: the answer is no longer than this; at least 1.
+  public func mapEntry(
+    at offset: DiskOffset, limit: UInt64 = .max
+  ) throws(DiskError) -> MapEntry {
+    let (extent, layer) = try disk.resolve(
+      start + offset.bytes, limit: min(limit, size - offset.bytes))
+    func entry(
+      _ content: MapEntry.Content, _ length: UInt64, _ stored: (String, FileOffset)? = nil
+    ) -> MapEntry {
+      MapEntry(offset: offset, length: length, content: content, layer: layer, stored: stored)
+    }
+    switch extent.place {
+    case .zero, .below:
+      return entry(.zero, extent.length)
+    case .unreadable(let error):
+      return entry(.unreadable(error), extent.length)
+    case .stored(let storage, let at):
+      let region = try storage.region(at: at, limit: extent.length)
+      let length = min(extent.length, max(1, region.length))
+      return region.isHole ? entry(.zero, length) : entry(.data, length, (storage.path, at))
+    }
+  }
+
+  /// Calls `visit` for each range of the window in order, neighbours of one kind joined: zeros with
+  /// zeros, and data with data that follows it in the same file.
+  public func forEachMapEntry(
+    _ visit: (MapEntry) throws(DiskError) -> Void
+  ) throws(DiskError) {
+    var open: MapEntry? = nil
+    var place = DiskOffset.start
+    while place.bytes < size {
+      let next = try mapEntry(at: place)
+      place = place + next.length
+      if var current = open {
+        if current.joins(next) {
+          current.length += next.length
+          open = current
+          continue
+        }
+        try visit(current)
+      }
+      open = next
+    }
+    if let open { try visit(open) }
+  }
+
+  /// The first offset at or after `offset` that holds data (or is damaged), as `SEEK_DATA`; nil
+  /// where only zeros follow.
+  public func nextData(from offset: DiskOffset) throws(DiskError) -> DiskOffset? {
+    try next(from: offset) { if case .zero = $0 { false } else { true } }
+  }
+
+  /// The first offset at or after `offset` that reads as zeros, as `SEEK_HOLE`: the end of the
+  /// window where none does.
+  public func nextHole(from offset: DiskOffset) throws(DiskError) -> DiskOffset {
+    try next(from: offset) { if case .zero = $0 { true } else { false } } ?? DiskOffset(size)
+  }
+
+  private func next(
+    from offset: DiskOffset, where holds: (MapEntry.Content) -> Bool
+  ) throws(DiskError) -> DiskOffset? {
+    var place = offset
+    while place.bytes < size {
+      let entry = try mapEntry(at: place)
+      if holds(entry.content) { return place }
+      place = place + entry.length
+    }
+    return nil
+  }
+
+  /// How many bytes of the window are stored, for `st_blocks`.
+  ///
+  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables` and the files are
+  /// not badly fragmented; otherwise an upper bound that reads no table and stays below `size`
+  /// wherever there can be holes, which is how `cp` and `tar` know to look for them.
+  public func allocatedBytes() -> UInt64 {
+    let tables = disk.layers.reduce(0 as UInt64) { $0 + $1.tableBytes }
+    if tables <= Limits.exactlyCountedTables, let exact = try? countedBytes() { return exact }
+    let stored = disk.files.reduce(0 as UInt64) { $0 + $1.allocatedBytes }
+    return min(stored, size > 512 ? size - 512 : 0)
+  }
+
+  /// Nil where there are more extents than `Limits.countedExtents`.
+  private func countedBytes() throws(DiskError) -> UInt64? {
+    var total: UInt64 = 0
+    var place = DiskOffset.start
+    var steps = 0
+    while place.bytes < size {
+      guard steps < Limits.countedExtents else { return nil }
+      let entry = try mapEntry(at: place)
+      if case .data = entry.content { total += entry.length }
+      place = place + entry.length
+      steps += 1
+    }
+    return total
+  }
+}
+
+extension MapEntry {
+  /// Whether `next`, which starts where this one ends, is more of the same.
+  fileprivate func joins(_ next: MapEntry) -> Bool {
+    guard layer == next.layer else { return false }
+    switch (content, next.content) {
+    case (.zero, .zero):
+      return true
+    case (.data, .data):
+      guard let here = stored, let there = next.stored else { return false }
+      return here.path == there.path && here.at.adding(length) == there.at
+    default:
+      return false
+    }
+  }
+}

@@ -1,0 +1,114 @@
+internal import Glibc
+
+/// From <linux/fs.h>; glibc's header hides them from Swift behind _GNU_SOURCE.
+private let SEEK_DATA: CInt = 3
+private let SEEK_HOLE: CInt = 4
+
+/// A regular file or a block device, open for reading.
+public final class FileStorage: Storage {
+  public let path: String
+  public let size: UInt64
+  public let modificationTime: (seconds: Int, nanoseconds: Int)
+  private let descriptor: OwnedDescriptor
+  private let isRegular: Bool
+
+  /// Opens `path`.
+  ///
+  /// - Throws: what `open(2)` says; `invalidRequest` for a directory or anything else that is
+  ///   neither a regular file nor a block device.
+  public init(path: String) throws(DiskError) {
+    let descriptor = try OwnedDescriptor.open(reading: path)
+    var status = stat()
+    guard unsafe fstat(descriptor.number, &status) == 0 else {
+      throw DiskError(system: errno, "cannot look at it", path: path)
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG:
+      isRegular = true
+      size = UInt64(max(0, status.st_size))
+    case S_IFBLK:
+      isRegular = false
+      let end = lseek(descriptor.number, 0, SEEK_END)
+      guard end >= 0 else { throw DiskError(system: errno, "cannot find its size", path: path) }
+      size = UInt64(end)
+    case S_IFDIR:
+      throw DiskError(
+        .invalidRequest, "is a directory; name the image file inside it", path: path)
+    default:
+      throw DiskError(
+        .invalidRequest, "is neither a regular file nor a block device", path: path)
+    }
+    guard size <= Limits.largestDisk else {
+      throw DiskError(.unsupported, "is larger than \(Limits.largestDisk) bytes", path: path)
+    }
+    modificationTime = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+    self.path = path
+    self.descriptor = descriptor
+  }
+
+  public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    guard offset.bytes <= size, UInt64(buffer.byteCount) <= size - offset.bytes else {
+      throw pastEnd(offset)
+    }
+    var failure: DiskError? = nil
+    unsafe buffer.withUnsafeMutableBytes { bytes in
+      var done = 0
+      while done < bytes.count {
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[done...])
+        let place = offset + UInt64(done)
+        let count = unsafe pread(
+          descriptor.number, rest.baseAddress, rest.count, off_t(place.bytes))
+        if count > 0 {
+          done += count
+        } else if count == 0 {
+          failure = pastEnd(place)
+          return
+        } else if errno != EINTR {
+          failure = DiskError(system: errno, "cannot read", path: path, offset: place.bytes)
+          return
+        }
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  private func pastEnd(_ offset: FileOffset) -> DiskError {
+    DiskError(
+      .truncated, "the file ends before the bytes that belong here", path: path,
+      offset: offset.bytes)
+  }
+
+  /// From `SEEK_DATA` and `SEEK_HOLE`; a file system that knows no holes, or a block device, is
+  /// data throughout.
+  public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
+    let rest = min(limit, size - min(size, offset.bytes))
+    guard isRegular, rest > 0 else { return StorageRegion(isHole: false, length: max(1, limit)) }
+    let data = lseek(descriptor.number, off_t(offset.bytes), SEEK_DATA)
+    if data < 0 {
+      // ENXIO: no data from here to the end of the file, wherever that end is by now.
+      guard errno == ENXIO else { return StorageRegion(isHole: false, length: rest) }
+      return StorageRegion(isHole: try fileReaches(offset), length: rest)
+    }
+    if UInt64(data) > offset.bytes {
+      return StorageRegion(isHole: true, length: min(rest, UInt64(data) - offset.bytes))
+    }
+    let hole = lseek(descriptor.number, off_t(offset.bytes), SEEK_HOLE)
+    guard hole > off_t(offset.bytes) else { return StorageRegion(isHole: false, length: rest) }
+    return StorageRegion(isHole: false, length: min(rest, UInt64(hole) - offset.bytes))
+  }
+
+  /// False where the file was truncated since it was opened: what is gone is not a hole.
+  private func fileReaches(_ offset: FileOffset) throws(DiskError) -> Bool {
+    var status = stat()
+    guard unsafe fstat(descriptor.number, &status) == 0 else {
+      throw DiskError(system: errno, "cannot look at it", path: path)
+    }
+    return status.st_size > off_t(offset.bytes)
+  }
+
+  public var allocatedBytes: UInt64 {
+    var status = stat()
+    guard isRegular, unsafe fstat(descriptor.number, &status) == 0 else { return size }
+    return UInt64(max(0, status.st_blocks)) * 512
+  }
+}

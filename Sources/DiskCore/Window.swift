@@ -1,0 +1,63 @@
+/// A part of a disk that its reader sees as a disk of its own: a partition, or the whole disk.
+///
+/// Offsets are from the window's start; the sum to the disk's offset is made here and nowhere else.
+public struct Window: Sendable {
+  public let disk: Disk
+  /// Where the window starts in the disk.
+  public let start: DiskOffset
+  /// In bytes.
+  public let size: UInt64
+
+  init(whole disk: Disk) {
+    self.disk = disk
+    start = .start
+    size = disk.size
+  }
+
+  /// The part of this window from `offset` on.
+  ///
+  /// - Throws: `invalidRequest` where it does not lie inside the window.
+  public func window(at offset: DiskOffset, size: UInt64) throws(DiskError) -> Window {
+    guard offset.bytes <= self.size, size <= self.size - offset.bytes else {
+      throw DiskError(
+        .invalidRequest, "\(size) bytes from here on reach past the \(self.size) bytes there are",
+        offset: offset.bytes)
+    }
+    return Window(disk: disk, start: start + offset.bytes, size: size)
+  }
+
+  private init(disk: Disk, start: DiskOffset, size: UInt64) {
+    self.disk = disk
+    self.start = start
+    self.size = size
+  }
+
+  /// Fills `buffer` with the window's bytes from `offset` on; fails as `Disk.read` does, and where
+  /// that would reach past the window.
+  public func read(at offset: DiskOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    guard offset.bytes <= size, UInt64(buffer.byteCount) <= size - offset.bytes else {
+      throw DiskError(
+        .invalidRequest, "\(buffer.byteCount) bytes reach past the end", offset: offset.bytes)
+    }
+    try disk.read(at: start + offset.bytes, into: &buffer)
+  }
+
+  /// `count` bytes from `offset` on, for headers and tables.
+  ///
+  /// - Throws: as `read(at:into:)`; `malformed` for more than `Limits.largestMetadataRead`.
+  public func bytes(at offset: DiskOffset, count: Int) throws(DiskError) -> [UInt8] {
+    guard count >= 0, count <= Limits.largestMetadataRead else {
+      throw DiskError(
+        .malformed, "\(count) bytes of metadata are more than any disk needs",
+        offset: offset.bytes)
+    }
+    return try [UInt8](count: count) { (buffer) throws(DiskError) in
+      try read(at: offset, into: &buffer)
+    }
+  }
+
+  /// A reader over `count` bytes from `offset` on, whose errors name the offset in this window.
+  public func reader(at offset: DiskOffset, count: Int) throws(DiskError) -> ByteReader {
+    ByteReader(try bytes(at: offset, count: count), base: offset.bytes)
+  }
+}
