@@ -40,9 +40,8 @@ let package = Package(
       name: "MountTree", dependencies: ["DiskCore", "FileSystems", "Partitions"],
       swiftSettings: strict),
 
-    .systemLibrary(name: "CFuseLibrary", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-    .target(name: "CFuse", dependencies: ["CFuseLibrary"]),
-    .target(name: "CPosix"),
+    .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .systemLibrary(name: "CPosix"),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(
       name: "MountServer",

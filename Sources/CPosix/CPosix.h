@@ -1,0 +1,107 @@
+// What Swift cannot import of glibc: macros over control messages and wait statuses, and headers
+// that its module map leaves out.
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+// One message with at most one descriptor; -1 for none.
+static inline ssize_t
+platter_send(int socket, const void *bytes, size_t count, int descriptor)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = { (void *)bytes, count };
+	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+
+	if (descriptor >= 0) {
+		struct cmsghdr *header;
+
+		memset(control, 0, sizeof(control));
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+	}
+	return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+// The received descriptor is closed on exec; -1 where none came.
+static inline ssize_t
+platter_receive(int socket, void *bytes, size_t count, int *descriptor)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = { bytes, count };
+	struct msghdr message = {
+		.msg_iov = &vector, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header;
+	ssize_t received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+
+	*descriptor = -1;
+	if (received < 0)
+		return received;
+	for (header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header))
+		if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+			memcpy(descriptor, CMSG_DATA(header), sizeof(int));
+	return received;
+}
+
+// The exit status, or 128 and the signal, as a shell counts.
+static inline int platter_exit_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// POSIX_SPAWN_SETSID is behind _GNU_SOURCE, which Swift's own view of <spawn.h> is not.
+static inline short platter_spawn_flags(int new_session)
+{
+	return POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+		| (new_session ? POSIX_SPAWN_SETSID : 0);
+}
+
+// Everything from `first` on is closed in the child.
+static inline int
+platter_spawn_close_from(posix_spawn_file_actions_t *actions, int first)
+{
+	extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
+
+	return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+
+static inline int platter_connect_unix(int socket, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	return connect(socket, (struct sockaddr *)&address, sizeof(address));
+}
+
+static inline int platter_bind_unix(int socket, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	return bind(socket, (struct sockaddr *)&address, sizeof(address));
+}

@@ -1,0 +1,57 @@
+public import DiskCore
+
+/// Every format that Platter reads, in the order in which they are tried. Raw fits anything and
+/// comes last.
+public enum FormatRegistry {
+  public static let formats: [any ImageFormat] = [VHDFormat(), RawFormat()]
+
+  /// The format called `name`.
+  ///
+  /// - Throws: `invalidRequest`, listing the names there are.
+  public static func format(named name: String) throws(DiskError) -> any ImageFormat {
+    for format in formats where ([format.name] + format.aliases).contains(name.lowercased()) {
+      return format
+    }
+    let names = formats.map(\.name).joined(separator: ", ")
+    throw DiskError(.invalidRequest, "there is no format '\(printable(name))'; there are \(names)")
+  }
+}
+
+/// What an image's content looks like.
+public struct FormatProbe: Sendable {
+  /// The formats of the registry that fit, other than raw, which always does.
+  public let fitting: [any ImageFormat]
+  /// The name of a format that Platter knows but does not read yet.
+  public let recognised: String?
+
+  public init(_ sample: ImageSample) {
+    fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
+    recognised = UnreadFormat.name(of: sample)
+  }
+
+  /// The format to open the image with.
+  ///
+  /// - Throws: `unsupported` where the image is of a format that Platter knows but does not read:
+  ///   showing its raw bytes instead would look like an empty or broken disk.
+  public func choice(path: String) throws(DiskError) -> any ImageFormat {
+    if let first = fitting.first { return first }
+    if let recognised {
+      throw DiskError(
+        .unsupported,
+        "is \(recognised), which this version of Platter does not read; '--format raw' shows its "
+          + "bytes as they are stored", path: path)
+    }
+    return RawFormat()
+  }
+
+  /// What `info` says about the choice; nil where it was plain.
+  public var note: String? {
+    let others = fitting.dropFirst().map(\.name) + (recognised.map { [$0] } ?? [])
+    if let first = fitting.first {
+      guard !others.isEmpty else { return nil }
+      return "fits more than one format: read as \(first.name), but it also looks like "
+        + others.joined(separator: " and ") + "; --format chooses"
+    }
+    return "no format's signature was found: read as raw; --format overrides"
+  }
+}

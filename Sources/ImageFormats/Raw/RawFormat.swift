@@ -1,0 +1,35 @@
+public import DiskCore
+
+/// A flat image: the file is the disk, byte for byte. ISO, floppy and hard-disk dumps, block-device
+/// nodes, and split images once their parts are in a row.
+public struct RawFormat: ImageFormat {
+  public var name: String { "raw" }
+  public var aliases: [String] { ["flat", "iso", "img"] }
+
+  public init() {}
+
+  public func fits(_ sample: ImageSample) -> Bool { true }
+
+  public func open(_ source: any Storage) throws(DiskError) -> any ImageLayer { RawImage(source) }
+}
+
+final class RawImage: ImageLayer {
+  private let source: any Storage
+
+  init(_ source: any Storage) { self.source = source }
+
+  var size: UInt64 { source.size }
+  var tableBytes: UInt64 { 0 }
+  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+
+  func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
+    Extent(.stored(source, at: FileOffset(offset.bytes)), length: size - offset.bytes)
+  }
+
+  var description: LayerDescription {
+    guard let split = source as? ConcatenatedStorage else { return LayerDescription(format: "raw") }
+    return LayerDescription(
+      format: "raw", subformat: "split",
+      details: [("parts", "\(split.storages.count)")])
+  }
+}

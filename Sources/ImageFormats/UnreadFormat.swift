@@ -1,0 +1,59 @@
+/// Formats that are known by their first or last bytes but not read yet, so that such an image is
+/// named instead of being shown as a raw disk full of noise.
+///
+/// A format that gains a driver leaves this list.
+enum UnreadFormat {
+  private struct Signature {
+    let name: String
+    let bytes: [UInt8]
+    let offset: Int
+  }
+
+  private static func signature(
+    _ name: String, _ bytes: [UInt8], at offset: Int = 0
+  ) -> Signature {
+    Signature(name: name, bytes: bytes, offset: offset)
+  }
+
+  private static func signature(
+    _ name: String, _ text: String, at offset: Int = 0
+  ) -> Signature {
+    Signature(name: name, bytes: Array(text.utf8), offset: offset)
+  }
+
+  /// From each format's own specification; the compressed ones from RFC 1952, the xz file format
+  /// 1.2, RFC 8878, and the bzip2 and LZ4 frame descriptions.
+  private static let heads: [Signature] = [
+    signature("a QCOW image", [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]),
+    signature("a QCOW2 image", [0x51, 0x46, 0x49, 0xfb]),
+    signature("a QED image", [0x51, 0x45, 0x44, 0]),
+    signature("a VHDX image", "vhdxfile"),
+    signature("a VMDK image", "KDMV"),
+    signature("a VMDK image", "COWD"),
+    signature("a VMDK descriptor", "# Disk DescriptorFile"),
+    signature("a VDI image", [0x7f, 0x10, 0xda, 0xbe], at: 64),
+    signature("a Parallels image", "WithoutFreeSpace"),
+    signature("a Parallels image", "WithouFreSpacExt"),
+    signature("a Bochs image", "Bochs Virtual HD Image"),
+    signature("a cloop image", "#!/bin/sh\n#V2.0 Format\n"),
+    signature("a CHD image", "MComprHD"),
+    signature("a CSO image", "CISO"),
+    signature("a ZSO image", "ZISO"),
+    signature("an EWF (E01) image", [0x45, 0x56, 0x46, 0x09, 0x0d, 0x0a, 0xff, 0]),
+    signature("gzip data", [0x1f, 0x8b, 0x08]),
+    signature("xz data", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]),
+    signature("zstd data", [0x28, 0xb5, 0x2f, 0xfd]),
+    signature("bzip2 data", [0x42, 0x5a, 0x68]),
+    signature("LZ4 data", [0x04, 0x22, 0x4d, 0x18]),
+    signature("a ZIP archive", [0x50, 0x4b, 0x03, 0x04]),
+    signature("a 7z archive", [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c]),
+  ]
+
+  static func name(of sample: ImageSample) -> String? {
+    if let head = heads.first(where: { sample.head.matches($0.bytes, at: $0.offset) }) {
+      return head.name
+    }
+    // The UDIF trailer is the last 512 bytes.
+    return sample.tail.matches("koly", at: sample.tail.count - 512) ? "a DMG image" : nil
+  }
+}

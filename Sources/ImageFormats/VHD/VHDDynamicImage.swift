@@ -1,0 +1,98 @@
+internal import DiskCore
+
+/// A VHD whose blocks are allocated as they are first written (VHD specification 1.0, "Block
+/// Allocation Table and Data Blocks").
+///
+/// Each block is stored as a bitmap of its sectors, padded to a sector, and then its data. In a
+/// disk without a parent the bitmap is not read: a sector that was never written holds zeros, which
+/// is what it reads as.
+final class VHDDynamicImage: ImageLayer {
+  private static let unallocated: UInt32 = 0xffff_ffff
+
+  let size: UInt64
+  let description: LayerDescription
+  private let source: any Storage
+  private let table: PagedTable<UInt32>
+  private let blockSize: UInt64
+  private let bitmapBytes: UInt64
+  /// The parts of the file that hold the format's own structures, where no block can be.
+  private let structures: [Range<UInt64>]
+
+  /// - Throws: `malformed` where the table cannot hold the disk's size, `truncated` where it does
+  ///   not lie within the file.
+  init(
+    _ source: any Storage, footer: VHDFooter, header: VHDDynamicHeader,
+    description: LayerDescription
+  ) throws(DiskError) {
+    let blockSize = UInt64(header.blockSize)
+    let needed = (footer.currentSize + blockSize - 1) / blockSize
+    guard needed <= UInt64(header.maxTableEntries) else {
+      throw DiskError(
+        .malformed, "a disk of \(footer.currentSize) bytes needs \(needed) blocks, but the block "
+          + "table has \(header.maxTableEntries)", path: source.path,
+        offset: footer.dataOffset.bytes)
+    }
+    table = try PagedTable(in: source, at: header.tableOffset, count: Int(needed), .big)
+    size = footer.currentSize
+    self.source = source
+    self.blockSize = blockSize
+    self.description = description
+    // One bit a sector, padded to whole sectors of 4,096 bits.
+    bitmapBytes = (blockSize / 512 + 4095) / 4096 * 512
+    let headerEnd = footer.dataOffset + UInt64(VHDDynamicHeader.byteCount)
+    structures = [
+      0..<UInt64(VHDFooter.byteCount), footer.dataOffset.bytes..<headerEnd.bytes,
+      header.tableOffset.bytes..<(header.tableOffset + table.byteCount).bytes,
+    ]
+  }
+
+  var tableBytes: UInt64 { table.byteCount }
+  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+
+  func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
+    let block = Int(offset.bytes / blockSize)
+    let within = offset.bytes % blockSize
+    let page = try table.page(holding: block)
+    let entry = page.entries[block - page.first]
+    if entry == Self.unallocated {
+      return Extent(.zero, length: unallocatedRun(from: block, in: page, limit) - within)
+    }
+    return stored(entry, within: within)
+  }
+
+  /// How many bytes of blocks from `block` on are not allocated, as far as the page and the caller's
+  /// interest reach.
+  private func unallocatedRun(
+    from block: Int, in page: PagedTable<UInt32>.Page, _ limit: UInt64
+  ) -> UInt64 {
+    let wanted = Int(min(limit / blockSize + 2, UInt64(page.entries.count)))
+    let first = block - page.first
+    let last = min(page.entries.count, first + wanted)
+    var end = first + 1
+    while end < last, page.entries[end] == Self.unallocated { end += 1 }
+    return UInt64(end - first) * blockSize
+  }
+
+  private func stored(_ entry: UInt32, within: UInt64) -> Extent {
+    let blockStart = UInt64(entry) * 512
+    let dataStart = blockStart + bitmapBytes
+    let place = FileOffset(dataStart + within)
+    let rest = blockSize - within
+    let block = blockStart..<dataStart + blockSize
+    if structures.contains(where: { $0.overlaps(block) }) {
+      return Extent(
+        .unreadable(
+          DiskError(
+            .malformed, "a block lies on the image's own header or table", path: source.path,
+            offset: blockStart)), length: rest)
+    }
+    guard place.bytes < source.size else {
+      return Extent(
+        .unreadable(
+          DiskError(
+            .truncated, "a block lies past the end of the file", path: source.path,
+            offset: place.bytes)), length: rest)
+    }
+    return Extent(.stored(source, at: place), length: min(rest, source.size - place.bytes))
+  }
+}

@@ -1,0 +1,29 @@
+internal import DiskCore
+
+/// A VHD that is a flat image with a footer behind it.
+final class VHDFixedImage: ImageLayer {
+  let size: UInt64
+  let description: LayerDescription
+  private let source: any Storage
+
+  init(_ source: any Storage, footer: VHDFooter, description: LayerDescription) {
+    size = footer.currentSize
+    self.source = source
+    self.description = description
+  }
+
+  var tableBytes: UInt64 { 0 }
+  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+
+  func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
+    guard offset.bytes < source.size else {
+      return Extent(
+        .unreadable(
+          DiskError(
+            .truncated, "the file is shorter than the disk its footer describes",
+            path: source.path, offset: offset.bytes)), length: size - offset.bytes)
+    }
+    return Extent(
+      .stored(source, at: FileOffset(offset.bytes)), length: min(size, source.size) - offset.bytes)
+  }
+}

@@ -1,0 +1,112 @@
+public import DiskCore
+
+/// Virtual PC's and Hyper-V's first image format. Source: Virtual Hard Disk Image Format
+/// Specification 1.0 (Microsoft, 2006).
+public struct VHDFormat: ImageFormat {
+  public var name: String { "vhd" }
+  public var aliases: [String] { ["vpc"] }
+
+  public init() {}
+
+  public func fits(_ sample: ImageSample) -> Bool {
+    sample.head.matches(VHDFooter.cookie, at: 0)
+      || Self.footerLengths.contains {
+        sample.tail.matches(VHDFooter.cookie, at: sample.tail.count - $0)
+      }
+  }
+
+  /// Virtual PC before 2004 wrote footers of 511 bytes.
+  private static let footerLengths = [512, 511]
+
+  public func open(_ source: any Storage) throws(DiskError) -> any ImageLayer {
+    var notes: [String] = []
+    let footer = try Self.footer(of: source, &notes)
+    guard footer.type != .fixed else {
+      if footer.currentSize > source.size {
+        notes.append(
+          "the file is truncated: the disk is \(footer.currentSize) bytes, the file "
+            + "\(source.size); what is missing cannot be read")
+      }
+      return VHDFixedImage(
+        source, footer: footer, description: footer.description("fixed", [], notes))
+    }
+    let header = try VHDDynamicHeader(
+      source.reader(at: footer.dataOffset, count: VHDDynamicHeader.byteCount))
+    guard footer.type == .dynamic else {
+      throw DiskError(
+        .unsupported,
+        "is a differencing VHD, the child of '\(printable(header.parentName))'; this version of "
+          + "Platter does not read chains", path: source.path)
+    }
+    if !header.hasValidChecksum {
+      notes.append("the checksum of the dynamic disk header is wrong")
+    }
+    return try VHDDynamicImage(
+      source, footer: footer, header: header,
+      description: footer.description(
+        "dynamic", [("block size", "\(header.blockSize)")], notes))
+  }
+
+  /// The footer at the end, or where that is damaged its copy at the start.
+  private static func footer(
+    of source: any Storage, _ notes: inout [String]
+  ) throws(DiskError) -> VHDFooter {
+    var damaged: VHDFooter? = nil
+    var failure: DiskError? = nil
+    for length in footerLengths where source.size >= UInt64(length) {
+      let reader = try source.reader(
+        at: FileOffset(source.size - UInt64(length)), count: length)
+      guard reader.matches(VHDFooter.cookie, at: 0) else { continue }
+      do throws(DiskError) {
+        let footer = try VHDFooter(reader)
+        if footer.hasValidChecksum { return footer }
+        damaged = footer
+      } catch {
+        failure = error
+      }
+    }
+    if source.size >= UInt64(VHDFooter.byteCount),
+      let copy = try? VHDFooter(source.reader(at: .start, count: VHDFooter.byteCount)),
+      copy.hasValidChecksum, copy.type != .fixed
+    {
+      notes.append(
+        "the footer at the end of the file is missing or damaged; its copy at the start was used")
+      return copy
+    }
+    // A fixed disk has no copy. Its few fields that matter were checked one by one.
+    if let damaged, damaged.type == .fixed, damaged.currentSize <= source.size {
+      notes.append("the footer's checksum is wrong")
+      return damaged
+    }
+    throw failure
+      ?? DiskError(
+        .malformed,
+        damaged == nil
+          ? "has no VHD footer at its end" : "the VHD footer's checksum is wrong and there is no "
+            + "copy", path: source.path,
+        offset: source.size - min(source.size, UInt64(VHDFooter.byteCount)))
+  }
+}
+
+extension VHDFooter {
+  /// The creators whose sizes QEMU takes from the footer; for others it goes by the geometry
+  /// (measured with qemu-img 7.2).
+  private static let creatorsWithExactSize = ["win", "qem2", "d2v", "tap", "vsim"]
+
+  fileprivate func description(
+    _ subformat: String, _ more: [(name: String, value: String)], _ notes: [String]
+  ) -> LayerDescription {
+    var notes = notes
+    if geometrySize != currentSize, !Self.creatorsWithExactSize.contains(creator) {
+      notes.append(
+        "the footer says \(currentSize) bytes, its geometry \(geometrySize): tools that go by the "
+          + "geometry show a shorter disk")
+    }
+    return LayerDescription(
+      format: "vhd", subformat: subformat,
+      details: [
+        ("creator", printable(creator)), ("identifier", uuid),
+        ("geometry", "\(geometry.cylinders)/\(geometry.heads)/\(geometry.sectors)"),
+      ] + more, notes: notes)
+  }
+}

@@ -1,0 +1,46 @@
+public import ImageFormats
+
+/// What `platter mount` asks for, as it is handed from the command to the supervisor and from there
+/// to the daemon.
+public struct MountRequest: Codable, Sendable {
+  public enum Cache: String, Codable, Sendable, CaseIterable {
+    /// The kernel's page cache: what emulators and file-system tools need, who read the same blocks
+    /// again and map files.
+    case kernel
+    /// Every read goes to the daemon, in pieces of up to 1 MiB: for those who stream a disk once.
+    case none
+  }
+
+  /// Absolute.
+  public var image: String
+  public var imageOptions: ImageOptions
+  /// Absolute: a directory, or a regular file that the disk is shown in place of.
+  public var mountPoint: String
+  /// Whether Platter made the mount point and takes it away again.
+  public var ownsMountPoint: Bool
+  /// In bytes; nil to find out.
+  public var sectorSize: UInt64?
+  /// Which partition stands in the regular file's place; nil for the whole disk.
+  public var partition: Int?
+  public var cache: Cache
+  /// Whether other users, root among them, may look.
+  public var allowsOthers: Bool
+  /// Whether the supervisor stays with the terminal.
+  public var foreground: Bool
+
+  public init(
+    image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: String,
+    ownsMountPoint: Bool = false, sectorSize: UInt64? = nil, partition: Int? = nil,
+    cache: Cache = .kernel, allowsOthers: Bool = false, foreground: Bool = false
+  ) {
+    self.image = image
+    self.imageOptions = imageOptions
+    self.mountPoint = mountPoint
+    self.ownsMountPoint = ownsMountPoint
+    self.sectorSize = sectorSize
+    self.partition = partition
+    self.cache = cache
+    self.allowsOthers = allowsOthers
+    self.foreground = foreground
+  }
+}

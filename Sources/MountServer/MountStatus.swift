@@ -1,0 +1,29 @@
+/// What `status.json` and `list --json` say of a mount. A field never changes its meaning.
+public struct MountStatus: Codable, Sendable {
+  public var version = 1
+  /// Absolute paths.
+  public var mountPoint: String
+  public var image: String
+  public var format: String
+  public var subformat: String?
+  /// In bytes.
+  public var virtualSize: UInt64
+  /// `mbr`, `gpt` or `none`.
+  public var partitionTable: String
+  public var readOnly: Bool
+  /// `kernel` or `none`.
+  public var cache: String
+  public var daemonPid: Int32
+  public var supervisorPid: Int32
+  /// Seconds since 1970.
+  public var mountedAt: Int
+  /// Read requests that reached the daemon, and the bytes it gave: what the kernel's page cache
+  /// answered is not among them.
+  public var reads: UInt64
+  public var bytesRead: UInt64
+  /// Reads that failed because the image is damaged, and the last one's reason.
+  public var failedReads: UInt64
+  public var lastFailure: String?
+  /// What `mount` and `info` noted when the image was opened.
+  public var notes: [String]
+}

@@ -1,0 +1,69 @@
+internal import CPosix
+internal import Glibc
+public import DiskCore
+
+/// One end of a socket pair between two processes of a mount: whole messages in order, the open
+/// /dev/fuse descriptor with one of them.
+struct Channel: ~Copyable, Sendable {
+  /// What the processes of one mount tell each other.
+  enum Message: Codable, Sendable {
+    /// Daemon to supervisor: the image is open; mount.
+    case opened
+    /// Supervisor to daemon: serve the descriptor that comes with this.
+    case serve
+    /// Daemon to supervisor, supervisor to command: the mount can be used. What to tell the user.
+    case ready(notes: [String])
+    /// Daemon to supervisor, supervisor to command: it did not work, and why.
+    case failed(line: String)
+    /// Daemon to supervisor: somebody asked the daemon to end; unmount.
+    case endRequested
+    /// Supervisor to daemon: the mount is gone, or going; end when all is written.
+    case end
+  }
+
+  /// The largest message: a line with paths in it.
+  private static let longestMessage = 64 * 1024
+
+  private let socket: OwnedDescriptor
+
+  init(adopting descriptor: CInt) { socket = OwnedDescriptor(adopting: descriptor) }
+
+  var descriptor: CInt { socket.number }
+
+  /// Both ends, neither of which survives an exec.
+  static func pair() throws(DiskError) -> (CInt, CInt) {
+    var ends: [CInt] = [-1, -1]
+    let type = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    guard unsafe socketpair(AF_UNIX, type, 0, &ends) == 0 else {
+      throw DiskError(system: errno, "cannot make a socket pair")
+    }
+    return (ends[0], ends[1])
+  }
+
+  /// False where the other side is gone.
+  @discardableResult
+  func send(_ message: Message, descriptor: CInt = -1) -> Bool {
+    let text = Array(JSON.text(of: message).utf8)
+    return unsafe text.withUnsafeBytes { bytes in
+      unsafe platter_send(socket.number, bytes.baseAddress, bytes.count, descriptor) == bytes.count
+    }
+  }
+
+  /// The next message and the descriptor that came with it (-1 for none); nil where the other side
+  /// is gone. Waits for it.
+  func receive() -> (message: Message, descriptor: CInt)? {
+    var bytes = [UInt8](repeating: 0, count: Self.longestMessage)
+    var descriptor: CInt = -1
+    var count = -1
+    repeat {
+      count = unsafe bytes.withUnsafeMutableBytes { bytes in
+        unsafe platter_receive(socket.number, bytes.baseAddress, bytes.count, &descriptor)
+      }
+    } while count < 0 && errno == EINTR
+    guard count > 0,
+      let message = JSON.value(
+        Message.self, from: String(decoding: bytes.prefix(count), as: UTF8.self))
+    else { return nil }
+    return (message, descriptor)
+  }
+}

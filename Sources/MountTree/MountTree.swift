@@ -1,0 +1,60 @@
+public import DiskCore
+internal import Synchronization
+
+/// Names and inodes of one mount: what stands where. It knows nothing of FUSE and nothing of disks;
+/// what it shows is described to it as `TreeItem`s.
+public final class MountTree: Sendable {
+  /// The kernel's number for the root of every FUSE mount.
+  public static let rootID: UInt64 = 1
+
+  private struct Inodes: Sendable {
+    var nodes: [UInt64: Node] = [:]
+    var last = MountTree.rootID
+  }
+
+  private let inodes = Mutex(Inodes())
+
+  /// - Parameter root: a directory, or a file where the mount stands in a regular file's place.
+  public init(root: TreeItem.Content) {
+    let node = makeNode(root, id: Self.rootID, parent: Self.rootID)
+    inodes.withLock { $0.nodes[Self.rootID] = node }
+  }
+
+  /// Nil for a number that was never given out.
+  public func node(_ id: UInt64) -> Node? { inodes.withLock { $0.nodes[id] } }
+
+  /// The entry called `name` in `directory`; nil where there is none, or where that is no directory.
+  ///
+  /// - Throws: what kept the directory from being listed.
+  public func lookup(_ name: String, in directory: Node) throws(DiskError) -> Node? {
+    guard case .directory(let entries) = directory.content else { return nil }
+    return try entries.get().first { $0.name == name }?.node
+  }
+
+  private func makeNode(_ content: TreeItem.Content, id: UInt64, parent: UInt64) -> Node {
+    switch content {
+    case .file(let window): Node(id: id, parent: parent, content: .file(window))
+    case .link(let target): Node(id: id, parent: parent, content: .link(target))
+    case .report(let text): Node(id: id, parent: parent, content: .report(text))
+    case .directory(let list):
+      Node(
+        id: id, parent: parent,
+        content: .directory(
+          Lazy { [weak self] () throws(DiskError) -> [Node.Entry] in
+            let items = try list()
+            return self?.adopt(items, into: id) ?? []
+          }))
+    }
+  }
+
+  private func adopt(_ items: [TreeItem], into directory: UInt64) -> [Node.Entry] {
+    inodes.withLock { inodes in
+      items.map { item in
+        inodes.last += 1
+        let node = makeNode(item.content, id: inodes.last, parent: directory)
+        inodes.nodes[node.id] = node
+        return Node.Entry(name: item.name, node: node)
+      }
+    }
+  }
+}
