@@ -3,6 +3,7 @@
 
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
+#include <stddef.h>
 
 static inline struct fuse_session *
 platter_fuse_session_new(const struct fuse_lowlevel_ops *operations, void *owner)

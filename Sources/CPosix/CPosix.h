@@ -2,9 +2,6 @@
 // that its module map leaves out.
 #pragma once
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,6 +11,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <syslog.h>
 
 // One message with at most one descriptor; -1 for none.
 static inline ssize_t
@@ -66,14 +64,23 @@ static inline int platter_exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// POSIX_SPAWN_SETSID is behind _GNU_SOURCE, which Swift's own view of <spawn.h> is not.
+// From <spawn.h>, where it stands behind _GNU_SOURCE; defining that here would give this module a
+// view of the shared headers that differs from the other modules' own.
+#ifndef POSIX_SPAWN_SETSID
+#define POSIX_SPAWN_SETSID 0x80
+#endif
+
 static inline short platter_spawn_flags(int new_session)
 {
 	return POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
 		| (new_session ? POSIX_SPAWN_SETSID : 0);
 }
 
-// Everything from `first` on is closed in the child.
+extern char **environ;
+
+static inline char **platter_environment(void) { return environ; }
+
+// Everything from `first` on is closed in the child. Behind _GNU_SOURCE too.
 static inline int
 platter_spawn_close_from(posix_spawn_file_actions_t *actions, int first)
 {
@@ -104,4 +111,10 @@ static inline int platter_bind_unix(int socket, const char *path)
 	}
 	strcpy(address.sun_path, path);
 	return bind(socket, (struct sockaddr *)&address, sizeof(address));
+}
+
+// The message is an argument and not the format: it can hold what an image says.
+static inline void platter_syslog(int priority, const char *message)
+{
+	syslog(priority, "%s", message);
 }

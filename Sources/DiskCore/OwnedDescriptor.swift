@@ -8,6 +8,13 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 
   deinit { close(number) }
 
+  /// Gives the descriptor to somebody else who closes it.
+  public consuming func relinquish() -> CInt {
+    let number = number
+    discard self
+    return number
+  }
+
   /// Opens `path` for reading. FIFOs and terminals do not block the open.
   ///
   /// - Throws: `notFound`, `permissionDenied` or `inputOutput`.

@@ -16,6 +16,8 @@ public struct MountRequest: Codable, Sendable {
   public var imageOptions: ImageOptions
   /// Absolute: a directory, or a regular file that the disk is shown in place of.
   public var mountPoint: String
+  /// Whether that is a regular file.
+  public var inPlaceOfFile: Bool
   /// Whether Platter made the mount point and takes it away again.
   public var ownsMountPoint: Bool
   /// In bytes; nil to find out.
@@ -29,14 +31,15 @@ public struct MountRequest: Codable, Sendable {
   public var foreground: Bool
 
   public init(
-    image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: String,
-    ownsMountPoint: Bool = false, sectorSize: UInt64? = nil, partition: Int? = nil,
+    image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: MountPoint,
+    sectorSize: UInt64? = nil, partition: Int? = nil,
     cache: Cache = .kernel, allowsOthers: Bool = false, foreground: Bool = false
   ) {
     self.image = image
     self.imageOptions = imageOptions
-    self.mountPoint = mountPoint
-    self.ownsMountPoint = ownsMountPoint
+    self.mountPoint = mountPoint.path
+    inPlaceOfFile = mountPoint.kind == .regularFile
+    ownsMountPoint = mountPoint.isOwned
     self.sectorSize = sectorSize
     self.partition = partition
     self.cache = cache

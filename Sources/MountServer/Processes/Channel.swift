@@ -1,6 +1,6 @@
 internal import CPosix
 internal import Glibc
-public import DiskCore
+internal import DiskCore
 
 /// One end of a socket pair between two processes of a mount: whole messages in order, the open
 /// /dev/fuse descriptor with one of them.
@@ -31,9 +31,14 @@ struct Channel: ~Copyable, Sendable {
   var descriptor: CInt { socket.number }
 
   /// Both ends, neither of which survives an exec.
-  static func pair() throws(DiskError) -> (CInt, CInt) {
+  static func pair() throws(DiskError) -> (CInt, CInt) { try pair(of: SOCK_SEQPACKET) }
+
+  /// The kind that fusermount3 wants.
+  static func streamPair() throws(DiskError) -> (CInt, CInt) { try pair(of: SOCK_STREAM) }
+
+  private static func pair(of type: __socket_type) throws(DiskError) -> (CInt, CInt) {
     var ends: [CInt] = [-1, -1]
-    let type = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    let type = CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
     guard unsafe socketpair(AF_UNIX, type, 0, &ends) == 0 else {
       throw DiskError(system: errno, "cannot make a socket pair")
     }

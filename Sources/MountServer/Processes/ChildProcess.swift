@@ -1,5 +1,5 @@
 internal import CPosix
-public import DiskCore
+internal import DiskCore
 internal import Glibc
 
 /// Starting programs with exactly the descriptors they need.
@@ -36,7 +36,7 @@ enum ChildProcess {
     }
     _ = unsafe platter_spawn_close_from(&actions, base)
 
-    var attributes = unsafe posix_spawnattr_t()
+    var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
     defer { unsafe posix_spawnattr_destroy(&attributes) }
     var none = sigset_t()
@@ -70,11 +70,11 @@ enum ChildProcess {
 
   private static func environment(with added: [(name: String, value: String)]) -> [String] {
     var result: [String] = []
-    var next = unsafe environ
-    while let variable = unsafe next.pointee {
+    var next = unsafe platter_environment()
+    while let variable = unsafe next?.pointee {
       let text = unsafe String(cString: variable)
       if !added.contains(where: { text.hasPrefix($0.name + "=") }) { result.append(text) }
-      unsafe next += 1
+      unsafe next = next?.advanced(by: 1)
     }
     return result + added.map { "\($0.name)=\($0.value)" }
   }
@@ -91,3 +91,6 @@ enum ChildProcess {
     }
   }
 }
+
+/// The exit status out of what `waitpid` gave, or 128 and the signal, as a shell counts.
+func exitStatus(_ status: CInt) -> CInt { platter_exit_status(status) }

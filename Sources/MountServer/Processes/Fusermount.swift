@@ -1,5 +1,5 @@
 internal import CPosix
-public import DiskCore
+internal import DiskCore
 internal import Glibc
 
 /// libfuse's setuid helper, which is all that mounting as an ordinary user needs.
@@ -22,7 +22,7 @@ enum Fusermount {
     options.append("fsname=" + escaped(source))
     let run = try start(["-o", options.joined(separator: ","), "--", mountPoint], passing: theirs)
     close(theirs)
-    let words = run.errors.readAll()
+    let words = TextSocket.readAll(run.errors.number)
     var descriptor: CInt = -1
     var byte: UInt8 = 0
     let count = unsafe platter_receive(channel.number, &byte, 1, &descriptor)
@@ -40,28 +40,29 @@ enum Fusermount {
   /// - Throws: `busy` where somebody does; otherwise what fusermount3 said.
   static func unmount(_ mountPoint: String, lazily: Bool) throws(DiskError) {
     let run = try start((lazily ? ["-u", "-z"] : ["-u"]) + ["--", mountPoint], passing: nil)
-    let words = run.errors.readAll()
+    let words = TextSocket.readAll(run.errors.number)
     guard ChildProcess.wait(for: run.pid) == 0 else { throw explain(words, mountPoint) }
   }
 
   private struct Run: ~Copyable {
     let pid: pid_t
-    let errors: PipeReader
+    /// What the program writes to its standard error.
+    let errors: OwnedDescriptor
   }
 
   /// Descriptor 3 is where the helper sends the open device, as `_FUSE_COMMFD` tells it.
   private static func start(
     _ arguments: [String], passing socket: CInt?
   ) throws(DiskError) -> Run {
-    let (reader, writer) = try PipeReader.make()
-    defer { close(writer) }
-    var options = ChildProcess.Options(descriptors: [nil, nil, writer])
+    let pipe = try Pipe()
+    var options = ChildProcess.Options(descriptors: [nil, nil, pipe.writer.number])
     if let socket {
       options.descriptors.append(socket)
       options.environment = [("_FUSE_COMMFD", "3")]
     }
     do throws(DiskError) {
-      return Run(pid: try ChildProcess.start(program, arguments, options), errors: reader)
+      let pid = try ChildProcess.start(program, arguments, options)
+      return Run(pid: pid, errors: pipe.reader())
     } catch {
       guard error.kind == .notFound else { throw error }
       throw DiskError(
@@ -103,23 +104,4 @@ enum Fusermount {
     let isBusy = line.contains("busy")
     return DiskError(isBusy ? .busy : .inputOutput, "\(program): \(line)", path: mountPoint)
   }
-}
-
-/// The reading end of a pipe that a child writes to.
-struct PipeReader: ~Copyable {
-  private let descriptor: OwnedDescriptor
-
-  /// The reader, and the end to give away and close.
-  static func make() throws(DiskError) -> (PipeReader, CInt) {
-    var ends: [CInt] = [-1, -1]
-    guard unsafe pipe2(&ends, O_CLOEXEC) == 0 else {
-      throw DiskError(system: errno, "cannot make a pipe")
-    }
-    return (PipeReader(descriptor: OwnedDescriptor(adopting: ends[0])), ends[1])
-  }
-
-  private init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
-
-  /// Everything until the other end is closed.
-  func readAll() -> String { TextSocket.readAll(descriptor.number) }
 }

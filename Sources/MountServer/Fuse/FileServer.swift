@@ -1,0 +1,197 @@
+internal import CFuse
+internal import DiskCore
+internal import Glibc
+internal import MountTree
+
+/// Answers the kernel's requests out of a mount tree. One object for one mount, called from all of
+/// libfuse's threads at once.
+final class FileServer: Sendable {
+  /// What nothing on a read-only mount can change may be remembered for a day.
+  private static let lasting = 86400.0
+
+  private let tree: MountTree
+  private let owner: MountOwner
+  private let activity: MountActivity
+  private let cache: MountRequest.Cache
+  private let started: @Sendable () -> Void
+
+  /// - Parameter started: called once when the kernel and the daemon have agreed on the protocol:
+  ///   from then on the mount can be used.
+  init(
+    tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
+    started: @escaping @Sendable () -> Void
+  ) {
+    self.tree = tree
+    self.owner = owner
+    self.activity = activity
+    self.cache = cache
+    self.started = started
+  }
+
+  func start(_ connection: inout fuse_conn_info) {
+    // The mount's own times never change, so there is nothing to compare on every read; and replies
+    // are written, not spliced: splicing costs three quarters of the speed (DESIGN section 7).
+    let unwanted =
+      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
+    connection.want &= ~UInt32(unwanted)
+    started()
+  }
+
+  func lookup(_ name: String, in parent: UInt64, _ request: consuming FuseRequest) {
+    do throws(DiskError) {
+      guard let directory = tree.node(parent),
+        let node = try tree.lookup(name, in: directory)
+      else { return request.reply(errno: ENOENT) }
+      var entry = fuse_entry_param()
+      entry.ino = node.id
+      entry.attr = owner.status(of: node)
+      entry.attr_timeout = node.isLasting ? Self.lasting : 0
+      entry.entry_timeout = Self.lasting
+      request.reply(entry: entry)
+    } catch {
+      fail(request, error)
+    }
+  }
+
+  func attributes(of id: UInt64, _ request: consuming FuseRequest) {
+    guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
+    request.reply(
+      attributes: owner.status(of: node), validFor: node.isLasting ? Self.lasting : 0)
+  }
+
+  func link(of id: UInt64, _ request: consuming FuseRequest) {
+    guard case .link(let target) = tree.node(id)?.content else {
+      return request.reply(errno: EINVAL)
+    }
+    request.reply(link: target)
+  }
+
+  func open(
+    _ id: UInt64, _ file: UnsafeMutablePointer<fuse_file_info>, _ request: consuming FuseRequest
+  ) {
+    let opened: OpenFile
+    switch tree.node(id)?.content {
+    case .file(let window):
+      opened = OpenFile(.window(window))
+      unsafe file.pointee.direct_io = cache == .none ? 1 : 0
+      unsafe file.pointee.keep_cache = cache == .none ? 0 : 1
+    case .report(let text):
+      opened = OpenFile(.text(text()))
+      unsafe file.pointee.direct_io = 1
+    case .directory: return request.reply(errno: EISDIR)
+    case .link, nil: return request.reply(errno: ENOENT)
+    }
+    unsafe file.pointee.noflush = 1
+    let handle = opened.makeHandle()
+    unsafe file.pointee.fh = handle
+    if unsafe !request.reply(opened: file) { OpenFile.release(handle: handle) }
+  }
+
+  /// The read path: from here to the disk's engine and the storage, on this thread, in this
+  /// thread's buffer.
+  func read(_ file: OpenFile?, size: Int, offset: off_t, _ request: consuming FuseRequest) {
+    guard let file, offset >= 0 else { return request.reply(errno: EINVAL) }
+    let start = DiskOffset(UInt64(offset))
+    switch file.content {
+    case .text(let text):
+      request.reply(bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
+    case .window(let window):
+      let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
+      guard let room = unsafe ThreadBuffer.room(for: count) else {
+        return request.reply(errno: ENOMEM)
+      }
+      do throws(DiskError) {
+        var buffer = unsafe room.mutableBytes
+        try window.read(at: start, into: &buffer)
+        activity.didRead(count)
+        unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
+      } catch {
+        let readable = cache == .none ? unsafe readablePrefix(of: window, at: start, room) : 0
+        guard readable > 0 else { return fail(request, error) }
+        unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
+      }
+    }
+  }
+
+  /// How many bytes can be read before the first that cannot, in pages. Only without the kernel's
+  /// page cache: with it the kernel asks again page by page, and would take a short answer for the
+  /// end of the file.
+  private func readablePrefix(
+    of window: Window, at start: DiskOffset, _ room: UnsafeMutableRawBufferPointer
+  ) -> Int {
+    var done = 0
+    while done < room.count {
+      let count = min(4096, room.count - done)
+      var page = unsafe UnsafeMutableRawBufferPointer(rebasing: room[done..<done + count])
+        .mutableBytes
+      guard (try? window.read(at: start + UInt64(done), into: &page)) != nil else { break }
+      done += count
+    }
+    return done
+  }
+
+  func entries(of id: UInt64, from position: Int, size: Int, _ request: consuming FuseRequest) {
+    guard let directory = tree.node(id), case .directory(let list) = directory.content else {
+      return request.reply(errno: ENOTDIR)
+    }
+    do throws(DiskError) {
+      let entries = try list.get()
+      request.reply(entriesFrom: position, size: size) { [tree, owner] position, status in
+        switch position {
+        case 0:
+          status = owner.status(of: directory)
+          return "."
+        case 1:
+          status = owner.status(of: tree.node(directory.parent) ?? directory)
+          return ".."
+        default:
+          guard position >= 2, position - 2 < entries.count else { return nil }
+          let entry = entries[position - 2]
+          status = owner.kindAndNumber(of: entry.node)
+          return entry.name
+        }
+      }
+    } catch {
+      fail(request, error)
+    }
+  }
+
+  /// `SEEK_DATA` and `SEEK_HOLE`; the kernel does the rest itself.
+  func seek(
+    _ file: OpenFile?, offset: off_t, whence: CInt, _ request: consuming FuseRequest
+  ) {
+    guard case .window(let window) = file?.content, offset >= 0 else {
+      return request.reply(errno: EINVAL)
+    }
+    let start = DiskOffset(UInt64(offset))
+    guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
+    do throws(DiskError) {
+      switch whence {
+      case Self.seekData:
+        guard let data = try window.nextData(from: start) else {
+          return request.reply(errno: ENXIO)
+        }
+        request.reply(position: off_t(data.bytes))
+      case Self.seekHole:
+        request.reply(position: off_t(try window.nextHole(from: start).bytes))
+      default:
+        request.reply(errno: EINVAL)
+      }
+    } catch {
+      fail(request, error)
+    }
+  }
+
+  /// <linux/fs.h>.
+  private static let seekData: CInt = 3
+  private static let seekHole: CInt = 4
+
+  func fileSystemStatus(_ request: consuming FuseRequest) {
+    request.reply(fileSystem: owner.fileSystemStatus)
+  }
+
+  private func fail(_ request: consuming FuseRequest, _ error: DiskError) {
+    activity.didFail(error)
+    request.reply(errno: error.errno)
+  }
+}

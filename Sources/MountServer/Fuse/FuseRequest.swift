@@ -1,0 +1,111 @@
+internal import CFuse
+internal import DiskCore
+internal import Glibc
+
+/// A request of the kernel's that must be answered exactly once. One that is dropped is answered
+/// with EIO, so that a forgotten reply is an error and not a hang.
+@safe struct FuseRequest: ~Copyable {
+  private let raw: fuse_req_t
+
+  init(_ raw: fuse_req_t) { unsafe self.raw = unsafe raw }
+
+  deinit { unsafe fuse_reply_err(raw, EIO) }
+
+  /// What was given to libfuse as the session's owner.
+  var server: FileServer {
+    unsafe Unmanaged<FileServer>.fromOpaque(fuse_req_userdata(raw)).takeUnretainedValue()
+  }
+
+  /// Answers without data: 0 for success, otherwise an errno.
+  consuming func reply(errno: CInt) {
+    unsafe fuse_reply_err(raw, errno)
+    discard self
+  }
+
+  consuming func reply(entry: fuse_entry_param) {
+    var entry = entry
+    unsafe fuse_reply_entry(raw, &entry)
+    discard self
+  }
+
+  consuming func reply(attributes: stat, validFor seconds: Double) {
+    var attributes = attributes
+    unsafe fuse_reply_attr(raw, &attributes, seconds)
+    discard self
+  }
+
+  consuming func reply(link: String) {
+    unsafe fuse_reply_readlink(raw, link)
+    discard self
+  }
+
+  /// False where the open was interrupted and the handle in `file` will never be released.
+  consuming func reply(opened file: UnsafePointer<fuse_file_info>) -> Bool {
+    let taken = unsafe fuse_reply_open(raw, file) == 0
+    discard self
+    return taken
+  }
+
+  consuming func reply(bytes: UnsafeRawBufferPointer) {
+    unsafe fuse_reply_buf(raw, bytes.baseAddress, bytes.count)
+    discard self
+  }
+
+  consuming func reply(bytes: ArraySlice<UInt8>) {
+    unsafe bytes.withUnsafeBytes { bytes in
+      _ = unsafe fuse_reply_buf(raw, bytes.baseAddress, bytes.count)
+    }
+    discard self
+  }
+
+  consuming func reply(position: off_t) {
+    unsafe fuse_reply_lseek(raw, position)
+    discard self
+  }
+
+  consuming func reply(fileSystem: statvfs) {
+    var fileSystem = fileSystem
+    unsafe fuse_reply_statfs(raw, &fileSystem)
+    discard self
+  }
+
+  /// Answers with entries of a directory, as many as fit in `size` bytes.
+  ///
+  /// - Parameter next: fills in the entry at a position and gives its name; nil at the end. The
+  ///   position after an entry is one more than the entry's own.
+  consuming func reply(
+    entriesFrom position: Int, size: Int, next: (Int, inout stat) -> String?
+  ) {
+    unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
+      var used = 0
+      var position = position
+      var attributes = stat()
+      while let name = next(position, &attributes) {
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[used...])
+        let needed = unsafe fuse_add_direntry(
+          raw, rest.baseAddress?.assumingMemoryBound(to: CChar.self), rest.count, name,
+          &attributes, off_t(position + 1))
+        guard needed <= rest.count else { break }
+        used += needed
+        position += 1
+      }
+      unsafe fuse_reply_buf(raw, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), used)
+    }
+    discard self
+  }
+}
+
+extension DiskError {
+  /// What the kernel is told. The sentence goes to the log.
+  var errno: CInt {
+    switch kind {
+    case .notFound: ENOENT
+    case .permissionDenied: EACCES
+    case .busy: EBUSY
+    case .invalidRequest: EINVAL
+    case .unsupported: EOPNOTSUPP
+    case .malformed, .truncated, .unavailable: EIO
+    case .inputOutput: systemError == 0 ? EIO : systemError
+    }
+  }
+}

@@ -1,0 +1,55 @@
+internal import Glibc
+internal import MountTree
+
+/// Whose a mount is and how old: what `stat` needs beside a node's own attributes.
+struct MountOwner: Sendable {
+  let user: uid_t
+  let group: gid_t
+  /// The image's own.
+  let modified: timespec
+  /// Without `--allow-other` the kernel keeps everybody else out, and the modes say so.
+  let allowsOthers: Bool
+  /// Of the whole disk, in bytes.
+  let diskSize: UInt64
+
+  func status(of node: Node) -> stat {
+    let attributes = node.attributes
+    var status = kindAndNumber(of: node)
+    status.st_mode |= attributes.permissions & (allowsOthers ? 0o777 : 0o700)
+    status.st_nlink = 1
+    status.st_uid = user
+    status.st_gid = group
+    status.st_size = off_t(attributes.size)
+    status.st_blksize = 4096
+    status.st_blocks = blkcnt_t((attributes.allocatedBytes + 511) / 512)
+    var time = modified
+    if !node.isLasting { unsafe clock_gettime(CLOCK_REALTIME, &time) }
+    status.st_mtim = time
+    status.st_ctim = time
+    status.st_atim = time
+    return status
+  }
+
+  /// All that a directory listing says.
+  func kindAndNumber(of node: Node) -> stat {
+    var status = stat()
+    status.st_ino = ino_t(node.id)
+    status.st_mode =
+      switch node.content {
+      case .directory: Glibc.S_IFDIR
+      case .link: Glibc.S_IFLNK
+      case .file, .report: Glibc.S_IFREG
+      }
+    return status
+  }
+
+  var fileSystemStatus: statvfs {
+    var status = statvfs()
+    status.f_bsize = 4096
+    status.f_frsize = 4096
+    status.f_blocks = UInt((diskSize + 4095) / 4096)
+    status.f_namemax = 255
+    status.f_flag = UInt(ST_RDONLY)
+    return status
+  }
+}

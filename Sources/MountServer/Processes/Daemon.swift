@@ -1,0 +1,61 @@
+internal import DiskCore
+internal import Glibc
+internal import ImageFormats
+internal import Logging
+internal import MountTree
+internal import Partitions
+
+/// The process that opens the image and serves it until the mount is gone.
+enum Daemon {
+  /// Runs as the process that `Supervisor` started; returns the exit status.
+  static func run(requestText: String) -> CInt {
+    guard let request = JSON.value(MountRequest.self, from: requestText) else { return 64 }
+    let supervisor = SupervisorLink(Channel(adopting: 3))
+    do throws(DiskError) {
+      try serve(request, supervisor)
+      return 0
+    } catch {
+      supervisor.channel.send(.failed(line: error.description))
+      return 1
+    }
+  }
+
+  private static func serve(
+    _ request: MountRequest, _ supervisor: SupervisorLink
+  ) throws(DiskError) {
+    let signals = try SignalDescriptor([SIGINT, SIGTERM, SIGHUP])
+    let log = logger(foreground: request.foreground)
+    let activity = MountActivity(log: log)
+    let image = try OpenImage(path: request.image, options: request.imageOptions)
+    let mounted = try MountedImage(image, request: request, activity: activity)
+    // The folder that the daemon was started in can be unmounted or removed.
+    unsafe chdir("/")
+    let control = try ControlServer(
+      socket: try RuntimeFolder.socket(of: getpid()), signals: signals, supervisor: supervisor,
+      status: { mounted.status })
+    supervisor.channel.send(.opened)
+    guard let (message, number) = supervisor.channel.receive(), case .serve = message, number >= 0
+    else { throw DiskError(.inputOutput, "the supervisor gave no /dev/fuse") }
+    let device = OwnedDescriptor(adopting: number)
+    control.start()
+    let notes = mounted.notes
+    let server = FileServer(
+      tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
+      started: { supervisor.channel.send(.ready(notes: notes)) })
+    try FuseSession.serve(device, by: server)
+    control.finish()
+  }
+
+  private static func logger(foreground: Bool) -> Logger {
+    Logger(label: "platter") { (label) -> any LogHandler in
+      if foreground { StreamLogHandler.standardError(label: label) } else { SystemLog() }
+    }
+  }
+}
+
+/// The daemon's end of the channel to its supervisor, which may die first.
+final class SupervisorLink: Sendable {
+  let channel: Channel
+
+  init(_ channel: consuming Channel) { self.channel = channel }
+}

@@ -1,0 +1,36 @@
+internal import ArgumentParser
+internal import DiskCore
+internal import ImageFormats
+internal import Partitions
+
+/// The image and how to read it: what every verb that opens one takes.
+struct ImageArguments: ParsableArguments {
+  @Argument(help: "The disk image, a block device, or the first part of a split image.")
+  var image: String
+
+  @Option(help: "The image's format (raw, vhd); found by content where not given.")
+  var format: String?
+
+  @Option(
+    name: .customLong("sector-size"),
+    help: "Bytes in a sector, 512 to 4096; found by looking where not given.")
+  var sectorSize: UInt64?
+
+  var options: ImageOptions { ImageOptions(format: format) }
+
+  func open() throws(DiskError) -> OpenImage { try OpenImage(path: image, options: options) }
+
+  func table(of image: OpenImage) throws(DiskError) -> PartitionTable {
+    try PartitionTable.read(from: image.disk.whole, sectorSize: sectorSize)
+  }
+
+  /// The whole disk, or one partition of it.
+  ///
+  /// - Throws: `notFound` for a partition that does not exist, naming those that do.
+  func window(_ partition: Int?) throws(DiskError) -> Window {
+    let image = try open()
+    guard let partition else { return image.disk.whole }
+    let found = try table(of: image).partition(partition)
+    return try image.disk.whole.window(at: found.start, size: found.size)
+  }
+}

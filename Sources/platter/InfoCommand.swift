@@ -1,0 +1,74 @@
+internal import ArgumentParser
+internal import DiskCore
+internal import MountServer
+
+struct InfoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "info",
+    abstract: "Show an image's format, sizes, partitions and file systems.",
+    discussion: """
+      Example: the label of the first partition's file system.
+
+        $ platter info --json disk.vhd | jq -r '.partitions[0].fileSystem.label'
+      """)
+
+  @OptionGroup var image: ImageArguments
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    let opened = try image.open()
+    let report = InfoReport(opened, try image.table(of: opened))
+    Terminal.write(
+      json ? JSON.text(of: report, pretty: true) + "\n" : report.text, to: 1)
+  }
+}
+
+extension InfoReport {
+  /// For a person.
+  fileprivate var text: String {
+    var lines = [
+      "\(printable(path)): \(format)\(subformat.map { ", \($0)" } ?? ""), "
+        + "\(sizeText(virtualSize)) (\(virtualSize) bytes)"
+    ]
+    for layer in chain {
+      let details = layer.details.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+      lines.append(
+        "  stored in \(printable(layer.path)): "
+          + ([sizeText(layer.storedSize)] + details).joined(separator: ", "))
+    }
+    if let fileSystem { lines.append("  the whole disk: \(fileSystem.text)") }
+    if partitionTable == "none" {
+      lines.append("  no partition table")
+    } else {
+      let identifier = partitionTableUuid.map { " \($0)" } ?? ""
+      lines.append(
+        "  partition table: \(partitionTable.uppercased())\(identifier), "
+          + "\(sectorSize)-byte sectors")
+    }
+    var result = lines.joined(separator: "\n") + "\n"
+    if !partitions.isEmpty { result += "\n" + partitionText + "\n" }
+    for note in notes { result += "note: \(printable(note))\n" }
+    return result
+  }
+
+  private var partitionText: String {
+    tableText(
+      ["", "START", "SIZE", "TYPE", "NAME", "FILE SYSTEM"],
+      partitions.map { partition in
+        [
+          "p\(partition.number)\(partition.bootable ? "*" : "")", "\(partition.start)",
+          sizeText(partition.size), partition.typeName ?? partition.type,
+          printable(partition.name ?? ""), partition.fileSystem?.text ?? "",
+        ]
+      }, right: [1, 2])
+  }
+}
+
+extension InfoReport.FileSystem {
+  fileprivate var text: String {
+    ([type] + [label.map { "'\(printable($0))'" }, uuid].compactMap(\.self))
+      .joined(separator: " ")
+  }
+}

@@ -1,0 +1,92 @@
+internal import DiskCore
+internal import FileSystems
+internal import ImageFormats
+internal import Partitions
+
+/// What `info --json` prints. A field never changes its meaning; absent fields are unknown.
+struct InfoReport: Encodable {
+  struct Layer: Encodable {
+    let path: String
+    let format: String
+    let subformat: String?
+    /// In bytes.
+    let virtualSize: UInt64
+    /// What the layer's files occupy, in bytes.
+    let storedSize: UInt64
+    let details: [String: String]
+  }
+
+  struct FileSystem: Encodable {
+    /// As `blkid` names it.
+    let type: String
+    let label: String?
+    let uuid: String?
+
+    init?(in window: Window?) {
+      guard let signature = window.flatMap(FileSystemSignature.find(in:)) else { return nil }
+      type = signature.type
+      label = signature.label
+      uuid = signature.uuid
+    }
+  }
+
+  struct Entry: Encodable {
+    let number: Int
+    /// In bytes, from the start of the disk.
+    let start: UInt64
+    let size: UInt64
+    /// MBR: two hexadecimal digits; GPT: a GUID.
+    let type: String
+    let typeName: String?
+    let name: String?
+    let uuid: String?
+    let bootable: Bool
+    let fileSystem: FileSystem?
+  }
+
+  let version = 1
+  let path: String
+  let format: String
+  let subformat: String?
+  let virtualSize: UInt64
+  /// In bytes: the unit of the partition table's addresses.
+  let sectorSize: UInt64
+  /// Top first.
+  let chain: [Layer]
+  /// `mbr`, `gpt` or `none`.
+  let partitionTable: String
+  let partitionTableUuid: String?
+  let partitions: [Entry]
+  /// Of the whole disk, where it has no partition table (and of an ISO image, which can have one).
+  let fileSystem: FileSystem?
+  let notes: [String]
+
+  init(_ image: OpenImage, _ table: PartitionTable) {
+    let top = image.disk.layers[0].description
+    path = image.path
+    format = top.format
+    subformat = top.subformat
+    virtualSize = image.disk.size
+    sectorSize = table.sectorSize
+    chain = image.disk.layers.map { layer in
+      let description = layer.description
+      return Layer(
+        path: layer.files.first?.path ?? "", format: description.format,
+        subformat: description.subformat, virtualSize: layer.size,
+        storedSize: layer.files.reduce(0) { $0 + $1.allocatedBytes },
+        details: Dictionary(description.details.map { ($0.name, $0.value) }) { first, _ in first })
+    }
+    partitionTable = table.kind.rawValue
+    partitionTableUuid = table.identifier
+    let disk = image.disk.whole
+    partitions = table.partitions.map { partition in
+      Entry(
+        number: partition.number, start: partition.start.bytes, size: partition.size,
+        type: partition.type, typeName: partition.typeName, name: partition.name,
+        uuid: partition.uuid, bootable: partition.isBootable,
+        fileSystem: FileSystem(in: try? disk.window(at: partition.start, size: partition.size)))
+    }
+    fileSystem = FileSystem(in: disk)
+    notes = image.notes + table.notes
+  }
+}

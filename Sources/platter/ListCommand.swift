@@ -1,0 +1,46 @@
+internal import ArgumentParser
+internal import DiskCore
+internal import MountServer
+
+struct ListCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list",
+    abstract: "Show the running mounts and what backs them.",
+    discussion: """
+      Example:
+
+        $ platter list
+        MOUNT POINT  IMAGE           FORMAT        SIZE   READ
+        /home/me/m   /home/me/d.vhd  vhd, dynamic  2 GiB  1.4 MiB
+      """)
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  private struct Report: Encodable {
+    let version = 1
+    let mounts: [MountStatus]
+  }
+
+  func run() throws {
+    let mounts = try LiveMounts.all()
+    if json {
+      print(JSON.text(of: Report(mounts: mounts), pretty: true))
+      return
+    }
+    guard !mounts.isEmpty else { return Terminal.say("nothing is mounted") }
+    let rows = mounts.map { mount in
+      [
+        printable(mount.mountPoint), printable(mount.image),
+        mount.format + (mount.subformat.map { ", \($0)" } ?? ""), sizeText(mount.virtualSize),
+        sizeText(mount.bytesRead),
+      ]
+    }
+    Terminal.write(
+      tableText(["MOUNT POINT", "IMAGE", "FORMAT", "SIZE", "READ"], rows, right: [3, 4]), to: 1)
+    for mount in mounts {
+      guard let failure = mount.lastFailure else { continue }
+      Terminal.say("\(mount.failedReads) reads of \(printable(mount.image)) failed; \(failure)")
+    }
+  }
+}

@@ -1,0 +1,77 @@
+public import ArgumentParser
+internal import DiskCore
+internal import Glibc
+public import MountServer
+
+struct MountCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mount",
+    abstract: "Show an image's disk and partitions as files.",
+    discussion: """
+      The mount point is an empty folder, or a regular file that the disk is shown in place of. \
+      Without one, a folder is made and its path printed. The image is never written to.
+
+      Examples:
+
+        $ platter mount disk.vhd mnt && ls mnt
+        by-label  by-partlabel  by-partuuid  by-uuid  disk  p1  p2  status.json
+        $ touch boot.img && platter mount --partition 1 disk.vhd boot.img
+      """)
+
+  @OptionGroup var image: ImageArguments
+
+  @Argument(help: "An empty folder or a regular file; made where not given.")
+  var mountPoint: String?
+
+  @Option(help: "Show this partition in place of a regular file.")
+  var partition: Int?
+
+  @Option(
+    help: """
+      'kernel' keeps what was read in the page cache; 'none' hands every read to Platter, which is \
+      faster for those who stream a disk once in large pieces.
+      """)
+  var cache: MountRequest.Cache = .kernel
+
+  @Flag(help: "Let other users, root among them, look (needs user_allow_other in /etc/fuse.conf).")
+  var allowOther = false
+
+  @Flag(name: .shortAndLong, help: "Stay with the terminal until the mount ends.")
+  var foreground = false
+
+  func run() throws {
+    if partition != nil, mountPoint == nil {
+      throw DiskError(
+        .invalidRequest, "--partition needs a regular file to stand in the place of; make one with "
+          + "'touch' and name it")
+    }
+    let point = try mountPoint.map { try MountPoint($0) } ?? MountPoint(madeFor: image.image)
+    if partition != nil, point.kind == .directory {
+      throw DiskError(
+        .invalidRequest, "--partition needs a regular file to stand in the place of, and this is a "
+          + "folder", path: point.path)
+    }
+    let request = MountRequest(
+      image: absolute(image.image), imageOptions: image.options, mountPoint: point,
+      sectorSize: image.sectorSize, partition: partition, cache: cache, allowsOthers: allowOther,
+      foreground: foreground)
+    if foreground {
+      let status = try Launcher.runInForeground(request) { tell($0, point) }
+      throw ExitCode(status)
+    }
+    tell(try Launcher.start(request), point)
+  }
+
+  private func tell(_ notes: [String], _ point: MountPoint) {
+    for note in notes where Terminal.errorsAreSeen { Terminal.say("note: \(note)") }
+    if point.isOwned { Terminal.write(point.path + "\n", to: 1) }
+  }
+
+  private func absolute(_ path: String) -> String {
+    guard !path.hasPrefix("/"), let folder = unsafe getcwd(nil, 0) else { return path }
+    defer { unsafe free(folder) }
+    return unsafe String(cString: folder) + "/" + path
+  }
+}
+
+extension MountRequest.Cache: ExpressibleByArgument {}

@@ -1,0 +1,73 @@
+internal import DiskCore
+internal import Glibc
+
+/// What goes to the person at the other end, as opposed to the output that a program reads.
+enum Terminal {
+  /// One line on standard error.
+  static func say(_ line: String) { write("platter: \(line)\n", to: 2) }
+
+  static var errorsAreSeen: Bool { isatty(2) == 1 }
+  static var outputIsSeen: Bool { isatty(1) == 1 }
+
+  /// In columns; 80 where the output is no terminal.
+  static var width: Int {
+    var size = winsize()
+    guard unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+
+  static func write(_ text: String, to descriptor: CInt) {
+    let bytes = Array(text.utf8)
+    try? unsafe write(bytes.span.bytes, to: descriptor)
+  }
+
+  /// Everything, or an error.
+  static func write(_ bytes: RawSpan, to descriptor: CInt) throws(DiskError) {
+    var failure: CInt = 0
+    unsafe bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count, failure == 0 {
+        let count = unsafe Glibc.write(
+          descriptor, bytes.baseAddress?.advanced(by: done), bytes.count - done)
+        if count >= 0 { done += count } else if errno != EINTR { failure = errno }
+      }
+    }
+    if failure != 0 { throw DiskError(system: failure, "cannot write the output") }
+  }
+}
+
+/// Bytes as people write them: `1.5 GiB`, `512 bytes`.
+func sizeText(_ bytes: UInt64) -> String {
+  let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+  guard bytes >= 1024 else { return "\(bytes) bytes" }
+  var value = Double(bytes) / 1024
+  var unit = 0
+  while value >= 1023.95, unit + 1 < units.count {
+    value /= 1024
+    unit += 1
+  }
+  let tenths = Int((value * 10).rounded())
+  return tenths % 10 == 0
+    ? "\(tenths / 10) \(units[unit])" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+}
+
+extension String {
+  /// Filled with spaces to `width` columns, at its end or at its start.
+  func padded(_ width: Int, right: Bool = false) -> String {
+    let missing = String(repeating: " ", count: Swift.max(0, width - count))
+    return right ? missing + self : self + missing
+  }
+}
+
+/// Rows under headings, each column as wide as it needs to be.
+func tableText(_ headings: [String], _ rows: [[String]], right: Set<Int> = []) -> String {
+  let widths = headings.indices.map { column in
+    ([headings] + rows).map { $0[column].count }.max() ?? 0
+  }
+  return ([headings] + rows).map { row in
+    let line = row.enumerated().map { column, cell in
+      cell.padded(widths[column], right: right.contains(column))
+    }.joined(separator: "  ")
+    return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
+  }.joined()
+}

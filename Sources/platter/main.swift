@@ -1,0 +1,15 @@
+import DiskCore
+import Glibc
+import MountServer
+
+if let status = Launcher.runAsProcessOfMount(CommandLine.arguments) { exit(status) }
+
+do {
+  var command = try Platter.parseAsRoot()
+  try command.run()
+} catch let error as DiskError {
+  Terminal.say("\(error)")
+  exit(1)
+} catch {
+  Platter.exit(withError: error)
+}
