@@ -58,6 +58,13 @@ struct MasterBootRecord {
 
   var isProtective: Bool { entries.contains { $0.isProtective } }
 
+  /// Whether its used entries make sense on a disk of so many sectors; boot code seldom does.
+  func couldBeTable(of sectorCount: UInt64) -> Bool {
+    let used = entries.filter(\.isUsed)
+    return !used.isEmpty
+      && used.allSatisfy { $0.start > 0 && $0.start + $0.sectors <= sectorCount }
+  }
+
   /// Whether an AIX disk wrote this sector ("IBMA" in EBCDIC): those have no table here. Linux
   /// believes the table all the same where it has an entry that AIX would not write.
   static func isAIX(_ sector: ByteReader, _ record: MasterBootRecord) -> Bool {

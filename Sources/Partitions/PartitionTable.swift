@@ -1,5 +1,4 @@
 public import DiskCore
-public import FileSystems
 
 /// A partition table as read from a disk.
 public struct PartitionTable: Sendable {

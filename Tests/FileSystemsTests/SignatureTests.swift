@@ -38,7 +38,8 @@ private func find(_ bytes: [UInt8]) throws -> FileSystemSignature? {
   /// A terabyte claimed on a floppy: still FAT, and nothing is looked for past the end.
   @Test func fatOfATerabyteOnAFloppy() throws {
     var image = ImageBytes(FileSystemBuilders.fat32().prefix(100 * 512).map { $0 })
-    image.putLittle(UInt32.max, at: 0x20)
+    image.putLittle(1 << 31 as UInt32, at: 0x20)
+    image.put([16], at: 0x0D)
     #expect(try find(image.bytes) == FileSystemSignature(type: "vfat", uuid: "00C0-FFEE"))
   }
 
@@ -74,7 +75,7 @@ private func find(_ bytes: [UInt8]) throws -> FileSystemSignature? {
     #expect(
       try signature("A_LONG_LABEL_THAT_GOES_ON", Array("A Long Label Tha".utf16))?.label
         == "A Long Label ThaT_GOES_ON")
-    #expect(try signature("_BER", Array("über".utf16))?.label == "übeR".replacing("R", with: "r"))
+    #expect(try signature("_BER", Array("über".utf16))?.label == "über")
     // Two different labels: Joliet's.
     #expect(try signature("ONE", Array("Two".utf16))?.label == "Two")
   }

@@ -77,6 +77,7 @@ public enum FileSystemBuilders {
     let record = 16384 + 3 * 1024
     image.put("FILE", at: record)
     image.putLittle(0x38 as UInt16, at: record + 0x14)
+    image.putLittle(1024 as UInt32, at: record + 0x1C)
     image.putLittle(0x30 as UInt32, at: record + 0x38)
     image.putLittle(0x40 as UInt32, at: record + 0x3C)
     let name = record + 0x78

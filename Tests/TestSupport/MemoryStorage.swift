@@ -12,7 +12,7 @@ public final class MemoryStorage: Storage {
   public init(
     _ bytes: [UInt8], path: String = "memory.img"
   ) {
-    pieces = bytes.isEmpty ? [] : [(0, bytes)]
+    pieces = bytes.isEmpty ? [] : [(at: UInt64(0), bytes: bytes)]
     size = UInt64(bytes.count)
     self.path = path
   }

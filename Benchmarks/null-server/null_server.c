@@ -1,0 +1,192 @@
+// The null server: the least that a FUSE server can do and still serve a file.
+//
+// It shows IMAGE as the read-only file DIRECTORY/disk. Every read is one pread() into a buffer
+// that its thread reuses, and one fuse_reply_buf(). No format, no lookup, no cache, no lock. What
+// it measures is FUSE itself (the request's way through the kernel, two copies, two context
+// switches), so a server that does more can say how much of its time is its own.
+//
+//   null-server [--direct-io] IMAGE DIRECTORY      stays in the foreground until unmounted
+
+#define FUSE_USE_VERSION 312
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const fuse_ino_t disk_inode = 2;
+static const double forever = 86400;
+
+// 1 MiB is what libfuse 3.14 can negotiate at most (256 pages); a larger read arrives in pieces.
+enum { largest_read = 1 << 20, page = 4096 };
+
+static struct {
+    int file;
+    struct stat attributes;
+    int direct_io;
+} image;
+
+static int attributes_of(fuse_ino_t inode, struct stat *attributes)
+{
+    memset(attributes, 0, sizeof *attributes);
+    attributes->st_ino = inode;
+    if (inode == FUSE_ROOT_ID) {
+        attributes->st_mode = S_IFDIR | 0555;
+        attributes->st_nlink = 2;
+        return 0;
+    }
+    if (inode == disk_inode) {
+        attributes->st_mode = S_IFREG | 0444;
+        attributes->st_nlink = 1;
+        attributes->st_size = image.attributes.st_size;
+        attributes->st_blocks = image.attributes.st_blocks;
+        attributes->st_mtim = image.attributes.st_mtim;
+        return 0;
+    }
+    return ENOENT;
+}
+
+static void on_init(void *context, struct fuse_conn_info *connection)
+{
+    (void)context;
+    // fuse_reply_buf() never splices; this keeps libfuse from opening pipes it would not use.
+    connection->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+    // The image does not change, so asking for its mtime before a read is a wasted round trip.
+    connection->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
+}
+
+static void on_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+    if (parent != FUSE_ROOT_ID || strcmp(name, "disk") != 0) {
+        fuse_reply_err(request, ENOENT);
+        return;
+    }
+    struct fuse_entry_param entry = {
+        .ino = disk_inode, .attr_timeout = forever, .entry_timeout = forever,
+    };
+    attributes_of(disk_inode, &entry.attr);
+    fuse_reply_entry(request, &entry);
+}
+
+static void on_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)info;
+    struct stat attributes;
+    int error = attributes_of(inode, &attributes);
+    if (error)
+        fuse_reply_err(request, error);
+    else
+        fuse_reply_attr(request, &attributes, forever);
+}
+
+static void on_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                       struct fuse_file_info *info)
+{
+    (void)inode, (void)info;
+    static const struct { const char *name; fuse_ino_t inode; mode_t mode; } entries[] = {
+        { ".", FUSE_ROOT_ID, S_IFDIR }, { "..", FUSE_ROOT_ID, S_IFDIR },
+        { "disk", disk_inode, S_IFREG },
+    };
+    char listing[512];
+    size_t length = 0;
+    for (size_t index = offset; index < sizeof entries / sizeof *entries; index++) {
+        struct stat attributes = { .st_ino = entries[index].inode, .st_mode = entries[index].mode };
+        size_t room = sizeof listing < size ? sizeof listing - length : size - length;
+        size_t needed = fuse_add_direntry(request, listing + length, room, entries[index].name,
+                                          &attributes, index + 1);
+        if (needed > room)
+            break;
+        length += needed;
+    }
+    fuse_reply_buf(request, listing, length);
+}
+
+static void on_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    if (inode != disk_inode) {
+        fuse_reply_err(request, EISDIR);
+        return;
+    }
+    if ((info->flags & O_ACCMODE) != O_RDONLY) {
+        fuse_reply_err(request, EROFS);
+        return;
+    }
+    info->direct_io = image.direct_io;
+    info->keep_cache = !image.direct_io;
+    info->noflush = 1;
+    fuse_reply_open(request, info);
+}
+
+static void on_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+    (void)inode, (void)info;
+    static _Thread_local char *buffer;
+    if (!buffer && posix_memalign((void **)&buffer, page, largest_read) != 0) {
+        fuse_reply_err(request, ENOMEM);
+        return;
+    }
+    ssize_t length = pread(image.file, buffer, size < largest_read ? size : largest_read, offset);
+    if (length < 0)
+        fuse_reply_err(request, errno);
+    else
+        fuse_reply_buf(request, buffer, length);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+    .init = on_init,
+    .lookup = on_lookup,
+    .getattr = on_getattr,
+    .readdir = on_readdir,
+    .open = on_open,
+    .read = on_read,
+};
+
+static int serve(const char *directory)
+{
+    struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
+    fuse_opt_add_arg(&arguments, "null-server");
+    fuse_opt_add_arg(&arguments, "-oro,fsname=null-server");
+    struct fuse_session *session = fuse_session_new(&arguments, &operations, sizeof operations, NULL);
+    fuse_opt_free_args(&arguments);
+    if (!session)
+        return 1;
+
+    int failed = 1;
+    if (fuse_set_signal_handlers(session) == 0) {
+        if (fuse_session_mount(session, directory) == 0) {
+            // The defaults (10 threads, no clone_fd) measured as fast as anything: see README.md.
+            struct fuse_loop_config *loop = fuse_loop_cfg_create();
+            failed = fuse_session_loop_mt(session, loop) != 0;
+            fuse_loop_cfg_destroy(loop);
+            fuse_session_unmount(session);
+        }
+        fuse_remove_signal_handlers(session);
+    }
+    fuse_session_destroy(session);
+    return failed;
+}
+
+int main(int count, char **arguments)
+{
+    int first = 1;
+    if (count > first && strcmp(arguments[first], "--direct-io") == 0) {
+        image.direct_io = 1;
+        first++;
+    }
+    if (count - first != 2) {
+        fprintf(stderr, "usage: null-server [--direct-io] IMAGE DIRECTORY\n");
+        return 2;
+    }
+    const char *path = arguments[first], *directory = arguments[first + 1];
+    image.file = open(path, O_RDONLY | O_CLOEXEC);
+    if (image.file < 0 || fstat(image.file, &image.attributes) < 0) {
+        fprintf(stderr, "null-server: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    return serve(directory);
+}
