@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <syslog.h>
 
 // One message with at most one descriptor; -1 for none.
@@ -58,29 +59,22 @@ platter_receive(int socket, void *bytes, size_t count, int *descriptor)
 	return received;
 }
 
+// Swift hides fork(2), which is unsafe once there are threads.
+static inline pid_t platter_fork(void) { return fork(); }
+
 // The exit status, or 128 and the signal, as a shell counts.
 static inline int platter_exit_status(int status)
 {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// From <spawn.h>, where it stands behind _GNU_SOURCE; defining that here would give this module a
-// view of the shared headers that differs from the other modules' own.
-#ifndef POSIX_SPAWN_SETSID
-#define POSIX_SPAWN_SETSID 0x80
-#endif
-
-static inline short platter_spawn_flags(int new_session)
-{
-	return POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
-		| (new_session ? POSIX_SPAWN_SETSID : 0);
-}
-
 extern char **environ;
 
 static inline char **platter_environment(void) { return environ; }
 
-// Everything from `first` on is closed in the child. Behind _GNU_SOURCE too.
+// Everything from `first` on is closed in the child. From <spawn.h>, where it stands behind
+// _GNU_SOURCE; defining that here would give this module a view of the shared headers that differs
+// from the other modules' own.
 static inline int
 platter_spawn_close_from(posix_spawn_file_actions_t *actions, int first)
 {

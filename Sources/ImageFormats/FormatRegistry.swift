@@ -44,14 +44,17 @@ public struct FormatProbe: Sendable {
     return RawFormat()
   }
 
-  /// What `info` says about the choice; nil where it was plain.
-  public var note: String? {
+  /// How the choice was made where it was not plain: for `info`.
+  public var remark: String? {
+    fitting.isEmpty
+      ? "no format's signature was found: read as raw; --format overrides" : warning
+  }
+
+  /// What to say to everybody who opens an image that fits more than one format.
+  public var warning: String? {
     let others = fitting.dropFirst().map(\.name) + (recognised.map { [$0] } ?? [])
-    if let first = fitting.first {
-      guard !others.isEmpty else { return nil }
-      return "fits more than one format: read as \(first.name), but it also looks like "
-        + others.joined(separator: " and ") + "; --format chooses"
-    }
-    return "no format's signature was found: read as raw; --format overrides"
+    guard let first = fitting.first, !others.isEmpty else { return nil }
+    return "fits more than one format: read as \(first.name), but it also looks like "
+      + others.joined(separator: " and ") + "; --format chooses"
   }
 }

@@ -1,7 +1,7 @@
 public import DiskCore
 
 /// What the user said about how to open an image.
-public struct ImageOptions: Sendable, Hashable, Codable {
+public struct ImageOptions: Sendable, Hashable {
   /// `--format`: nil to go by content.
   public var format: String?
 
@@ -13,8 +13,10 @@ public struct OpenImage: Sendable {
   public let disk: Disk
   /// As the user typed it.
   public let path: String
-  /// About the choice of format, and each layer's own.
+  /// What to know before trusting it: about the format, and each layer's own.
   public let notes: [String]
+  /// How the format was chosen, where that was not plain and is not among the notes.
+  public let remark: String?
 
   /// Opens the image at `path`, with all the files that belong to it.
   ///
@@ -35,7 +37,9 @@ public struct OpenImage: Sendable {
     }
     disk = try Disk(layers: [layer])
     self.path = path
-    notes = (forced == nil ? [probe.note].compactMap(\.self) : []) + layer.description.notes
+    let warning = forced == nil ? probe.warning : nil
+    notes = [warning].compactMap(\.self) + layer.description.notes
+    remark = forced == nil && warning == nil ? probe.remark : nil
   }
 
   /// The stored bytes: one file, or all parts of a split image. With `--format raw` a file is taken

@@ -1,5 +1,5 @@
-internal import Glibc
 internal import DiskCore
+internal import Glibc
 
 /// Finds the parts of an image that was split into files: `disk.001`, `disk.002`, … (or from
 /// `.000`), and `disk.aa`, `disk.ab`, … as split(1) names them.

@@ -60,8 +60,10 @@ public struct MountPoint: Sendable {
     while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
     let (folder, name) =
       trimmed.lastIndex(of: "/").map { slash in
-        (slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]),
-          String(trimmed[trimmed.index(after: slash)...]))
+        (
+          slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]),
+          String(trimmed[trimmed.index(after: slash)...])
+        )
       } ?? (".", String(trimmed))
     if failure == ENOTCONN || failure == EACCES, let parent = realPath(folder) {
       return parent == "/" ? "/\(name)" : "\(parent)/\(name)"

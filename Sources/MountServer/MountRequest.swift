@@ -1,9 +1,8 @@
 public import ImageFormats
 
-/// What `platter mount` asks for, as it is handed from the command to the supervisor and from there
-/// to the daemon.
-public struct MountRequest: Codable, Sendable {
-  public enum Cache: String, Codable, Sendable, CaseIterable {
+/// What `platter mount` asks for.
+public struct MountRequest: Sendable {
+  public enum Cache: String, Sendable, CaseIterable {
     /// The kernel's page cache: what emulators and file-system tools need, who read the same blocks
     /// again and map files.
     case kernel

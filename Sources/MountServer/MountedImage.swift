@@ -55,7 +55,8 @@ struct MountedImage: Sendable {
         try folder.items()
           + [
             TreeItem(
-              "status.json", .report { Array((JSON.text(of: makeStatus(), pretty: true) + "\n").utf8) }
+              "status.json",
+              .report { Array((JSON.text(of: makeStatus(), pretty: true) + "\n").utf8) }
             )
           ]
       })

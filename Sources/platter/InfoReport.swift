@@ -87,6 +87,6 @@ struct InfoReport: Encodable {
         fileSystem: FileSystem(in: try? disk.window(at: partition.start, size: partition.size)))
     }
     fileSystem = FileSystem(in: disk)
-    notes = image.notes + table.notes
+    notes = [image.remark].compactMap(\.self) + image.notes + table.notes
   }
 }

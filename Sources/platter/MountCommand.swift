@@ -42,13 +42,15 @@ struct MountCommand: ParsableCommand {
   func run() throws {
     if partition != nil, mountPoint == nil {
       throw DiskError(
-        .invalidRequest, "--partition needs a regular file to stand in the place of; make one with "
+        .invalidRequest,
+        "--partition needs a regular file to stand in the place of; make one with "
           + "'touch' and name it")
     }
     let point = try mountPoint.map { try MountPoint($0) } ?? MountPoint(madeFor: image.image)
     if partition != nil, point.kind == .directory {
       throw DiskError(
-        .invalidRequest, "--partition needs a regular file to stand in the place of, and this is a "
+        .invalidRequest,
+        "--partition needs a regular file to stand in the place of, and this is a "
           + "folder", path: point.path)
     }
     let request = MountRequest(

@@ -1,8 +1,5 @@
 import DiskCore
 import Glibc
-import MountServer
-
-if let status = Launcher.runAsProcessOfMount(CommandLine.arguments) { exit(status) }
 
 do {
   var command = try Platter.parseAsRoot()

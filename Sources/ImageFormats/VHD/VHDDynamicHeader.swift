@@ -27,7 +27,8 @@ struct VHDDynamicHeader: Sendable {
     blockSize = try reader.u32(at: 32, .big)
     guard blockSize >= 512, blockSize <= Self.largestBlock, blockSize.nonzeroBitCount == 1 else {
       throw DiskError(
-        .malformed, "a block size of \(blockSize) bytes; it must be a power of two from 512 to "
+        .malformed,
+        "a block size of \(blockSize) bytes; it must be a power of two from 512 to "
           + "\(Self.largestBlock)", path: reader.path, offset: reader.base + 32)
     }
     parentName = try reader.utf16(at: 64, units: 256, .big)

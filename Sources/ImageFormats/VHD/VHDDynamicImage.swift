@@ -28,7 +28,8 @@ final class VHDDynamicImage: ImageLayer {
     let needed = (footer.currentSize + blockSize - 1) / blockSize
     guard needed <= UInt64(header.maxTableEntries) else {
       throw DiskError(
-        .malformed, "a disk of \(footer.currentSize) bytes needs \(needed) blocks, but the block "
+        .malformed,
+        "a disk of \(footer.currentSize) bytes needs \(needed) blocks, but the block "
           + "table has \(header.maxTableEntries)", path: source.path,
         offset: footer.dataOffset.bytes)
     }

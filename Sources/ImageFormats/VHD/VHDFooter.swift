@@ -36,13 +36,15 @@ struct VHDFooter: Sendable {
     let version = try reader.u32(at: 12, .big)
     guard version >> 16 == 1 else {
       throw DiskError(
-        .unsupported, "a VHD of format version \(version >> 16).\(version & 0xffff); only 1.0 is "
+        .unsupported,
+        "a VHD of format version \(version >> 16).\(version & 0xffff); only 1.0 is "
           + "specified", path: reader.path, offset: reader.base + 12)
     }
     let rawType = try reader.u32(at: 60, .big)
     guard let type = DiskType(rawValue: rawType) else {
       throw DiskError(
-        .malformed, "the footer names disk type \(rawType), which is none of fixed, dynamic and "
+        .malformed,
+        "the footer names disk type \(rawType), which is none of fixed, dynamic and "
           + "differencing", path: reader.path, offset: reader.base + 60)
     }
     self.type = type

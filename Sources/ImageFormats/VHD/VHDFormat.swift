@@ -82,7 +82,8 @@ public struct VHDFormat: ImageFormat {
       ?? DiskError(
         .malformed,
         damaged == nil
-          ? "has no VHD footer at its end" : "the VHD footer's checksum is wrong and there is no "
+          ? "has no VHD footer at its end"
+          : "the VHD footer's checksum is wrong and there is no "
             + "copy", path: source.path,
         offset: source.size - min(source.size, UInt64(VHDFooter.byteCount)))
   }

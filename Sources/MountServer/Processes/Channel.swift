@@ -1,12 +1,12 @@
 internal import CPosix
-internal import Glibc
 internal import DiskCore
+internal import Glibc
 
 /// One end of a socket pair between two processes of a mount: whole messages in order, the open
 /// /dev/fuse descriptor with one of them.
 struct Channel: ~Copyable, Sendable {
   /// What the processes of one mount tell each other.
-  enum Message: Codable, Sendable {
+  enum Message: Sendable {
     /// Daemon to supervisor: the image is open; mount.
     case opened
     /// Supervisor to daemon: serve the descriptor that comes with this.
@@ -48,7 +48,7 @@ struct Channel: ~Copyable, Sendable {
   /// False where the other side is gone.
   @discardableResult
   func send(_ message: Message, descriptor: CInt = -1) -> Bool {
-    let text = Array(JSON.text(of: message).utf8)
+    let text = Array(message.text.utf8)
     return unsafe text.withUnsafeBytes { bytes in
       unsafe platter_send(socket.number, bytes.baseAddress, bytes.count, descriptor) == bytes.count
     }
@@ -66,9 +66,35 @@ struct Channel: ~Copyable, Sendable {
       }
     } while count < 0 && errno == EINTR
     guard count > 0,
-      let message = JSON.value(
-        Message.self, from: String(decoding: bytes.prefix(count), as: UTF8.self))
+      let message = Message(String(decoding: bytes.prefix(count), as: UTF8.self))
     else { return nil }
     return (message, descriptor)
+  }
+}
+
+extension Channel.Message {
+  /// A word, and what belongs to it behind NULs, which are in no line of text.
+  fileprivate var text: String {
+    switch self {
+    case .opened: "opened"
+    case .serve: "serve"
+    case .ready(let notes): (["ready"] + notes).joined(separator: "\0")
+    case .failed(let line): "failed\0" + line
+    case .endRequested: "endRequested"
+    case .end: "end"
+    }
+  }
+
+  fileprivate init?(_ text: String) {
+    let parts = text.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
+    switch parts[0] {
+    case "opened": self = .opened
+    case "serve": self = .serve
+    case "ready": self = .ready(notes: Array(parts.dropFirst()))
+    case "failed": self = .failed(line: parts.dropFirst().joined())
+    case "endRequested": self = .endRequested
+    case "end": self = .end
+    default: return nil
+    }
   }
 }

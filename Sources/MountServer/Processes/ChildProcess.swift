@@ -7,14 +7,11 @@ enum ChildProcess {
   struct Options {
     /// Copied to 0, 1, 2, 3, … in the child; nil for /dev/null. Everything else is closed there.
     var descriptors: [CInt?] = [nil, nil, nil]
-    /// Whether the child leaves the terminal and the process group.
-    var newSession = false
     /// Added to the environment, or in place of what is there.
     var environment: [(name: String, value: String)] = []
   }
 
-  /// Starts `program`, found along PATH where it is no path. All signals have their default effect
-  /// in it.
+  /// Starts `program`, found along PATH where it is no path. No signal is blocked in it.
   ///
   /// - Throws: `notFound` where there is no such program, or what else kept it from starting.
   static func start(
@@ -40,12 +37,9 @@ enum ChildProcess {
     unsafe posix_spawnattr_init(&attributes)
     defer { unsafe posix_spawnattr_destroy(&attributes) }
     var none = sigset_t()
-    var all = sigset_t()
     unsafe sigemptyset(&none)
-    unsafe sigfillset(&all)
     unsafe posix_spawnattr_setsigmask(&attributes, &none)
-    unsafe posix_spawnattr_setsigdefault(&attributes, &all)
-    unsafe posix_spawnattr_setflags(&attributes, platter_spawn_flags(options.newSession ? 1 : 0))
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
 
     var pid: pid_t = 0
     let failure = unsafe withCStrings([program] + arguments) { arguments in
@@ -84,7 +78,7 @@ enum ChildProcess {
   ) -> Result {
     var pointers = unsafe strings.map { unsafe strdup($0) }
     unsafe pointers.append(nil)
-    defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
     return unsafe pointers.withUnsafeBufferPointer { buffer in
       // An array with the final nil in it is never empty.
       unsafe body(buffer.baseAddress.unsafelyUnwrapped)

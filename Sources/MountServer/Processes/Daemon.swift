@@ -8,9 +8,8 @@ internal import Partitions
 /// The process that opens the image and serves it until the mount is gone.
 enum Daemon {
   /// Runs as the process that `Supervisor` started; returns the exit status.
-  static func run(requestText: String) -> CInt {
-    guard let request = JSON.value(MountRequest.self, from: requestText) else { return 64 }
-    let supervisor = SupervisorLink(Channel(adopting: 3))
+  static func run(_ request: MountRequest, _ channel: consuming Channel) -> CInt {
+    let supervisor = SupervisorLink(channel)
     do throws(DiskError) {
       try serve(request, supervisor)
       return 0

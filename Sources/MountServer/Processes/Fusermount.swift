@@ -77,10 +77,12 @@ enum Fusermount {
     guard unsafe access(device, R_OK | W_OK) != 0 else { return }
     throw errno == ENOENT
       ? DiskError(
-        .unavailable, "there is no /dev/fuse: load the module (modprobe fuse), or in a container "
+        .unavailable,
+        "there is no /dev/fuse: load the module (modprobe fuse), or in a container "
           + "pass the device in (--device /dev/fuse)")
       : DiskError(
-        .permissionDenied, "/dev/fuse cannot be opened for reading and writing: its mode should be "
+        .permissionDenied,
+        "/dev/fuse cannot be opened for reading and writing: its mode should be "
           + "0666 (chmod 0666 /dev/fuse as root)")
   }
 

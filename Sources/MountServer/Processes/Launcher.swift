@@ -9,11 +9,10 @@ public enum Launcher {
   public static func start(_ request: MountRequest) throws(DiskError) -> [String] {
     let (ours, theirs) = try Channel.pair()
     let channel = Channel(adopting: ours)
-    var options = ChildProcess.Options(descriptors: [nil, nil, nil, theirs])
-    options.newSession = true
-    options.environment = [(Supervisor.requestVariable, JSON.text(of: request))]
-    _ = try ChildProcess.start(
-      "/proc/self/exe", [Role.supervisor.rawValue, request.image, request.mountPoint], options)
+    _ = try ForkedProcess.start(passing: theirs, newSession: true, keepsErrors: false) {
+      let launcher = LauncherLink(Channel(adopting: 3))
+      return Supervisor.run(request) { launcher.tell($0) }
+    }
     close(theirs)
     switch channel.receive()?.message {
     case .ready(let notes): return notes
@@ -43,17 +42,13 @@ public enum Launcher {
     if let failure { throw failure }
     return status
   }
+}
 
-  /// Runs a process of a mount where this one was started as such: its exit status. Nil where this
-  /// is the command itself.
-  public static func runAsProcessOfMount(_ arguments: [String]) -> CInt? {
-    guard arguments.count > 1, let role = Role(rawValue: arguments[1]),
-      let request = unsafe getenv(Supervisor.requestVariable)
-    else { return nil }
-    let text = unsafe String(cString: request)
-    switch role {
-    case .supervisor: return Supervisor.run(requestText: text)
-    case .daemon: return Daemon.run(requestText: text)
-    }
-  }
+/// The supervisor's end of the channel to the waiting command, closed once it has been told.
+private final class LauncherLink {
+  private var channel: Channel?
+
+  init(_ channel: consuming Channel) { self.channel = consume channel }
+
+  func tell(_ message: Channel.Message) { channel.take()?.send(message) }
 }

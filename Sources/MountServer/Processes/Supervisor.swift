@@ -3,20 +3,10 @@ internal import Glibc
 
 /// The process that mounts and unmounts. It parses no image: it starts the daemon that does, gives
 /// it the open /dev/fuse, and takes the mount away when the daemon ends, however it ended.
-public struct Supervisor: ~Copyable {
+struct Supervisor: ~Copyable {
   private let request: MountRequest
   private let signals: SignalDescriptor
   private let report: (Channel.Message) -> Void
-
-  /// The environment variable that carries the request from process to process.
-  static let requestVariable = "PLATTER_MOUNT_REQUEST"
-
-  /// Runs as the process that `Launcher` started; returns the exit status.
-  public static func run(requestText: String) -> CInt {
-    guard let request = JSON.value(MountRequest.self, from: requestText) else { return 64 }
-    let launcher = Channel(adopting: 3)
-    return run(request) { launcher.send($0) }
-  }
 
   /// Supervises in this process until the mount ends; `report` hears once whether it can be used.
   static func run(_ request: MountRequest, report: @escaping (Channel.Message) -> Void) -> CInt {
@@ -35,14 +25,11 @@ public struct Supervisor: ~Copyable {
   private func supervise() throws(DiskError) -> CInt {
     let (ours, theirs) = try Channel.pair()
     let daemon = Channel(adopting: ours)
-    var options = ChildProcess.Options(descriptors: [nil, nil, nil, theirs])
-    // A crash must end the daemon at once, not stop it at a debugger's prompt.
-    options.environment = [
-      (Self.requestVariable, JSON.text(of: request)), ("SWIFT_BACKTRACE", "enable=no"),
-    ]
-    if request.foreground { options.descriptors[2] = 2 }
-    let pid = try ChildProcess.start(
-      "/proc/self/exe", [Role.daemon.rawValue, request.image, request.mountPoint], options)
+    let pid = try ForkedProcess.start(
+      passing: theirs, newSession: false, keepsErrors: request.foreground
+    ) {
+      Daemon.run(request, Channel(adopting: 3))
+    }
     close(theirs)
 
     let mountID: Int
@@ -128,10 +115,4 @@ public struct Supervisor: ~Copyable {
     if let socket = try? RuntimeFolder.socket(of: daemonPid) { unsafe unlink(socket) }
     if request.ownsMountPoint { unsafe rmdir(request.mountPoint) }
   }
-}
-
-/// The hidden first argument that tells a new process of the same program what it is.
-public enum Role: String, Sendable {
-  case supervisor = "supervise-mount"
-  case daemon = "serve-mount"
 }

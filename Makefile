@@ -1,0 +1,60 @@
+# One command for each habit; README.md says which one you want.
+#
+# SCRATCH keeps the project's build apart from an editor's. Every target can be run from a fresh
+# clone: what it needs is installed by `make deps`.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+BUILD := .build
+PLATTER := $(BUILD)/release/platter
+# The Swift runtime goes into the binary: one file that runs where no Swift is installed, and that
+# starts in half the time.
+RELEASE := --configuration release --static-swift-stdlib --product platter
+
+.PHONY: deps build test unit integration soak demo bench fuzz lint fmt docs install clean
+
+deps:
+	@scripts/install-dependencies
+
+build: deps
+	$(SWIFT) build $(RELEASE)
+
+test: deps
+	@scripts/test
+
+unit: deps
+	$(SWIFT) test
+
+integration: build
+	PLATTER=$(PLATTER) integration/run
+
+# The full counts of what `make test` does with samples.
+soak: build
+	PLATTER_SOAK=1 PLATTER=$(PLATTER) integration/run
+	PLATTER_SOAK=1 $(SWIFT) test --filter Fuzz
+
+demo: build
+	@PLATTER=$(PLATTER) scripts/demo
+
+bench: build
+	python3 Benchmarks/bench.py --platter $(PLATTER) $(BENCH)
+
+# Mutated images through every parser, with more rounds than `make test` gives them.
+fuzz: deps
+	PLATTER_SOAK=1 $(SWIFT) test --filter Fuzz
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	shellcheck scripts/* integration/run .ci/run
+
+fmt:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+docs: build
+	scripts/manual-pages $(PLATTER) $(BUILD)/man
+
+install: build
+	install -D -m 755 $(PLATTER) $(DESTDIR)$(PREFIX)/bin/platter
+
+clean:
+	rm -rf $(BUILD)
