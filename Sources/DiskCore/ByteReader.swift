@@ -33,6 +33,30 @@ public struct ByteReader: Sendable {
     return value
   }
 
+  /// `count` unsigned integers in a row from `offset` on: a page of a table.
+  ///
+  /// - Throws: `truncated` where they do not lie within the bytes.
+  @_specialize(where Value == UInt32)
+  @_specialize(where Value == UInt64)
+  public func integers<Value: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
+    at offset: Int, count: Int, as type: Value.Type = Value.self, _ order: ByteOrder
+  ) throws(DiskError) -> [Value] {
+    let width = Value.bitWidth / 8
+    let (total, overflow) = count.multipliedReportingOverflow(by: width)
+    try check(offset, overflow ? -1 : total)
+    let raw = unsafe bytes.span.bytes
+    return unsafe [Value](unsafeUninitializedCapacity: count) { values, used in
+      for index in 0..<count {
+        // In bounds: checked above for the whole run.
+        let value = unsafe raw.unsafeLoadUnaligned(
+          fromUncheckedByteOffset: offset + index * width, as: Value.self)
+        unsafe values.initializeElement(
+          at: index, to: order == .big ? Value(bigEndian: value) : Value(littleEndian: value))
+      }
+      used = count
+    }
+  }
+
   public func u8(at offset: Int) throws(DiskError) -> UInt8 { try integer(at: offset) }
 
   public func u16(at offset: Int, _ order: ByteOrder = .little) throws(DiskError) -> UInt16 {
@@ -77,7 +101,8 @@ public struct ByteReader: Sendable {
   public func utf16(
     at offset: Int, units: Int, _ order: ByteOrder = .little
   ) throws(DiskError) -> String {
-    try check(offset, units.multipliedReportingOverflow(by: 2).partialValue)
+    // Twice a number of units too large for 64 bits is negative, and is refused as that.
+    try check(offset, units < 0 ? units : units.multipliedReportingOverflow(by: 2).partialValue)
     var codes: [UInt16] = []
     for index in 0..<units {
       let code = try u16(at: offset + 2 * index, order)

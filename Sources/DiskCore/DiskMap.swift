@@ -28,6 +28,13 @@ extension Window {
   public func mapEntry(
     at offset: DiskOffset, limit: UInt64 = .max
   ) throws(DiskError) -> MapEntry {
+    var cursor = RegionCursor()
+    return try mapEntry(at: offset, limit: limit, &cursor)
+  }
+
+  private func mapEntry(
+    at offset: DiskOffset, limit: UInt64 = .max, _ cursor: inout RegionCursor
+  ) throws(DiskError) -> MapEntry {
     let (extent, layer) = try disk.resolve(
       start + offset.bytes, limit: min(limit, size - offset.bytes))
     func entry(
@@ -41,7 +48,7 @@ extension Window {
     case .unreadable(let error):
       return entry(.unreadable(error), extent.length)
     case .stored(let storage, let at):
-      let region = try storage.region(at: at, limit: extent.length)
+      let region = try cursor.region(of: storage, at: at, limit: extent.length)
       let length = min(extent.length, max(1, region.length))
       return region.isHole ? entry(.zero, length) : entry(.data, length, (storage.path, at))
     }
@@ -54,8 +61,9 @@ extension Window {
   ) throws(DiskError) {
     var open: MapEntry? = nil
     var place = DiskOffset.start
+    var cursor = RegionCursor()
     while place.bytes < size {
-      let next = try mapEntry(at: place)
+      let next = try mapEntry(at: place, &cursor)
       place = place + next.length
       if var current = open {
         if current.joins(next) {
@@ -86,8 +94,9 @@ extension Window {
     from offset: DiskOffset, where holds: (MapEntry.Content) -> Bool
   ) throws(DiskError) -> DiskOffset? {
     var place = offset
+    var cursor = RegionCursor()
     while place.bytes < size {
-      let entry = try mapEntry(at: place)
+      let entry = try mapEntry(at: place, &cursor)
       if holds(entry.content) { return place }
       place = place + entry.length
     }
@@ -111,9 +120,10 @@ extension Window {
     var total: UInt64 = 0
     var place = DiskOffset.start
     var steps = 0
+    var cursor = RegionCursor()
     while place.bytes < size {
       guard steps < Limits.countedExtents else { return nil }
-      let entry = try mapEntry(at: place)
+      let entry = try mapEntry(at: place, &cursor)
       if case .data = entry.content { total += entry.length }
       place = place + entry.length
       steps += 1
@@ -135,5 +145,26 @@ extension MapEntry {
     default:
       return false
     }
+  }
+}
+
+/// Remembers the region of a file that was asked for last, so that a walk over a million blocks of
+/// one file costs a system call for each of the file's holes and not for each block.
+private struct RegionCursor {
+  private var storage: (any Storage)? = nil
+  private var range: Range<UInt64> = 0..<0
+  private var isHole = false
+
+  /// As `Storage.region(at:limit:)`.
+  mutating func region(
+    of storage: any Storage, at offset: FileOffset, limit: UInt64
+  ) throws(DiskError) -> StorageRegion {
+    if self.storage !== storage || !range.contains(offset.bytes) {
+      let whole = try storage.region(at: offset, limit: Limits.largestDisk)
+      self.storage = storage
+      range = offset.bytes..<offset.bytes + max(1, whole.length)
+      isHole = whole.isHole
+    }
+    return StorageRegion(isHole: isHole, length: min(limit, range.upperBound - offset.bytes))
   }
 }

@@ -1,9 +1,5 @@
 internal import Glibc
 
-/// From <linux/fs.h>; glibc's header hides them from Swift behind _GNU_SOURCE.
-private let SEEK_DATA: CInt = 3
-private let SEEK_HOLE: CInt = 4
-
 /// A regular file or a block device, open for reading.
 public final class FileStorage: Storage {
   public let path: String
@@ -83,7 +79,7 @@ public final class FileStorage: Storage {
   public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
     let rest = min(limit, size - min(size, offset.bytes))
     guard isRegular, rest > 0 else { return StorageRegion(isHole: false, length: max(1, limit)) }
-    let data = lseek(descriptor.number, off_t(offset.bytes), SEEK_DATA)
+    let data = lseek(descriptor.number, off_t(offset.bytes), SeekWhence.data)
     if data < 0 {
       // ENXIO: no data from here to the end of the file, wherever that end is by now.
       guard errno == ENXIO else { return StorageRegion(isHole: false, length: rest) }
@@ -92,7 +88,7 @@ public final class FileStorage: Storage {
     if UInt64(data) > offset.bytes {
       return StorageRegion(isHole: true, length: min(rest, UInt64(data) - offset.bytes))
     }
-    let hole = lseek(descriptor.number, off_t(offset.bytes), SEEK_HOLE)
+    let hole = lseek(descriptor.number, off_t(offset.bytes), SeekWhence.hole)
     guard hole > off_t(offset.bytes) else { return StorageRegion(isHole: false, length: rest) }
     return StorageRegion(isHole: false, length: min(rest, UInt64(hole) - offset.bytes))
   }

@@ -13,7 +13,7 @@ public enum Limits {
 
   /// How many extents are looked at for one count of allocated bytes, so that a badly fragmented
   /// sparse file cannot hold up `ls`.
-  public static let countedExtents = 1 << 21
+  public static let countedExtents = 1 << 22
 
   /// The memory one lazily read table may keep, in bytes.
   public static let residentTable = 16 << 20

@@ -5,7 +5,9 @@ internal import Synchronization
 ///
 /// At most `Limits.residentTable` bytes stay in memory; beyond that the page that was loaded first
 /// goes first.
-public final class PagedTable<Entry: FixedWidthInteger & UnsignedInteger & Sendable>: Sendable {
+public final class PagedTable<
+  Entry: FixedWidthInteger & UnsignedInteger & BitwiseCopyable & Sendable
+>: Sendable {
   /// A run of entries in the machine's byte order.
   public struct Page: Sendable {
     /// The index of `entries[0]` in the table.
@@ -32,10 +34,7 @@ public final class PagedTable<Entry: FixedWidthInteger & UnsignedInteger & Senda
       let entries = min(PagedTable.entriesPerPage, count - first)
       let reader = try storage.reader(
         at: start + UInt64(first) * UInt64(width), count: entries * width)
-      var page: [Entry] = []
-      page.reserveCapacity(entries)
-      for index in 0..<entries { page.append(try reader.integer(at: index * width, order)) }
-      return Page(first: first, entries: page)
+      return Page(first: first, entries: try reader.integers(at: 0, count: entries, order))
     }
   }
 

@@ -14,6 +14,11 @@ public final class FaultyStorage: Storage {
   public struct Read: Sendable, Equatable {
     public let offset: UInt64
     public let count: Int
+
+    public init(offset: UInt64, count: Int) {
+      self.offset = offset
+      self.count = count
+    }
   }
 
   private struct State: Sendable {

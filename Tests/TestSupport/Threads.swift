@@ -39,5 +39,13 @@ public final class Shared<Value: Sendable>: Sendable {
 
   public var value: Value { state.withLock { $0 } }
 
-  public func change(_ body: (inout sending Value) -> Void) { state.withLock { body(&$0) } }
+  public func change(_ body: (inout Value) -> Void) { state.withLock { body(&$0) } }
+
+  /// The value after the change, which no other thread saw first.
+  public func changed(_ body: (inout Value) -> Void) -> Value {
+    state.withLock {
+      body(&$0)
+      return $0
+    }
+  }
 }

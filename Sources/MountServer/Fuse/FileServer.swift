@@ -167,12 +167,12 @@ final class FileServer: Sendable {
     guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
     do throws(DiskError) {
       switch whence {
-      case Self.seekData:
+      case SeekWhence.data:
         guard let data = try window.nextData(from: start) else {
           return request.reply(errno: ENXIO)
         }
         request.reply(position: off_t(data.bytes))
-      case Self.seekHole:
+      case SeekWhence.hole:
         request.reply(position: off_t(try window.nextHole(from: start).bytes))
       default:
         request.reply(errno: EINVAL)
@@ -181,10 +181,6 @@ final class FileServer: Sendable {
       fail(request, error)
     }
   }
-
-  /// <linux/fs.h>.
-  private static let seekData: CInt = 3
-  private static let seekHole: CInt = 4
 
   func fileSystemStatus(_ request: consuming FuseRequest) {
     request.reply(fileSystem: owner.fileSystemStatus)

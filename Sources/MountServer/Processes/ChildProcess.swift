@@ -78,7 +78,7 @@ enum ChildProcess {
   ) -> Result {
     var pointers = unsafe strings.map { unsafe strdup($0) }
     unsafe pointers.append(nil)
-    defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     return unsafe pointers.withUnsafeBufferPointer { buffer in
       // An array with the final nil in it is never empty.
       unsafe body(buffer.baseAddress.unsafelyUnwrapped)
