@@ -25,7 +25,8 @@ let package = Package(
   products: [
     .executable(name: "platter", targets: ["platter"]),
     .library(
-      name: "DiskImages", targets: ["DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
+      name: "DiskImages",
+      targets: ["Digests", "DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -34,7 +35,9 @@ let package = Package(
   targets: [
     .target(name: "DiskCore", swiftSettings: strict),
     .target(name: "ImageFormats", dependencies: ["DiskCore"], swiftSettings: strict),
-    .target(name: "FileSystems", dependencies: ["DiskCore"], swiftSettings: strict),
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
+    .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
     .target(
       name: "MountTree", dependencies: ["DiskCore", "FileSystems", "Partitions"],
@@ -42,7 +45,6 @@ let package = Package(
 
     .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
     .systemLibrary(name: "CPosix"),
-    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(
       name: "MountServer",
       dependencies: ["CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", logging],
@@ -50,7 +52,7 @@ let package = Package(
     .executableTarget(
       name: "platter",
       dependencies: [
-        "CCrypto", "DiskCore", "FileSystems", "ImageFormats", "MountServer", "Partitions",
+        "Digests", "DiskCore", "FileSystems", "ImageFormats", "MountServer", "Partitions",
         argumentParser,
       ],
       swiftSettings: strict),

@@ -60,25 +60,3 @@ extension DiskError: CustomStringConvertible {
     return line
   }
 }
-
-/// The text with control characters shown as `\xNN`, so that a name out of an image or a file name
-/// can neither break a line nor drive the terminal.
-public func printable(_ text: String) -> String {
-  var result = ""
-  for scalar in text.unicodeScalars {
-    switch scalar.properties.generalCategory {
-    case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-      .paragraphSeparator:
-      for byte in String(scalar).utf8 { result += "\\x" + hexadecimal(byte) }
-    default:
-      result.unicodeScalars.append(scalar)
-    }
-  }
-  return result
-}
-
-/// Two lower-case hexadecimal digits.
-public func hexadecimal(_ byte: UInt8) -> String {
-  let digits = String(byte, radix: 16)
-  return digits.count == 1 ? "0" + digits : digits
-}

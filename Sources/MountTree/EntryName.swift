@@ -1,3 +1,5 @@
+internal import DiskCore
+
 /// File names made of labels and partition names, which anybody can write into an image.
 public enum EntryName {
   /// In bytes: of the 255 that Linux takes, some are kept for telling equal names apart.
@@ -12,19 +14,12 @@ public enum EntryName {
   public static func escaping(_ label: String) -> String? {
     var name = ""
     for scalar in label.unicodeScalars {
-      let piece = isPlain(scalar) ? String(scalar) : escape(String(scalar))
+      let piece = isPlain(scalar) ? String(scalar) : escapedBytes(of: String(scalar))
       guard name.utf8.count + piece.utf8.count <= longest else { break }
       name += piece
     }
-    if name == "." || name == ".." { return escape(name) }
+    if name == "." || name == ".." { return escapedBytes(of: name) }
     return name.isEmpty ? nil : name
-  }
-
-  private static func escape(_ text: String) -> String {
-    text.utf8.map { byte in
-      let digits = String(byte, radix: 16)
-      return "\\x" + (digits.count == 1 ? "0" : "") + digits
-    }.joined()
   }
 
   private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
@@ -32,12 +27,6 @@ public enum EntryName {
       return scalar.properties.isAlphabetic || ("0"..."9").contains(scalar)
         || "#+-.:=@_".unicodeScalars.contains(scalar)
     }
-    switch scalar.properties.generalCategory {
-    case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-      .paragraphSeparator, .spaceSeparator:
-      return false
-    default:
-      return true
-    }
+    return scalar.isPrintable && scalar.properties.generalCategory != .spaceSeparator
   }
 }

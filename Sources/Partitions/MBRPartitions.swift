@@ -116,9 +116,3 @@ struct MBRPartitions {
       && first + entry.sectors <= container.start + container.sectors
   }
 }
-
-/// `value` in lower-case hexadecimal, with zeros in front up to `digits`.
-func hexadecimal(_ value: some BinaryInteger, digits: Int) -> String {
-  let text = String(value, radix: 16)
-  return String(repeating: "0", count: max(0, digits - text.count)) + text
-}

@@ -1,4 +1,5 @@
-internal import ArgumentParser
+public import ArgumentParser
+public import Digests
 internal import DiskCore
 
 struct HashCommand: ParsableCommand {
@@ -33,7 +34,7 @@ struct HashCommand: ParsableCommand {
     }
     progress.end()
     for digest in digests {
-      let text = digest.finish()
+      let text = digest.finish().map { hexadecimal($0) }.joined()
       let name = printable(image.image)
       let tag = digest.algorithm.rawValue.uppercased()
       print(digests.count == 1 ? "\(text)  \(name)" : "\(tag) (\(name)) = \(text)")

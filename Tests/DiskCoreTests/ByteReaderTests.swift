@@ -48,7 +48,8 @@ import Testing
       }
     }
     #expect(error?.kind == .truncated && error?.path == "disk.img" && error?.offset == 4096)
-    #expect(error?.message == "a field of \(width) bytes lies outside the 32 bytes of its structure")
+    #expect(
+      error?.message == "a field of \(width) bytes lies outside the 32 bytes of its structure")
     #expect(throws: DiskError.self) { try counting.slice(at: offset, count: width) }
   }
 
@@ -80,9 +81,28 @@ import Testing
   }
 
   /// Twice −2⁶³ is 0 in 64 bits, and twice −2⁶³ + 4 is 8: sums that wrap must not look like fields.
-  @Test(arguments: [-1, 17, .max, .max / 2 + 1, -4611686018427387904, .min, .min + 4])
+  @Test(arguments: [-1, 17, .max, .max / 2 + 1, -4_611_686_018_427_387_904, .min, .min + 4])
   func unitsThatCannotBe(_ units: Int) {
     #expect(throws: DiskError.self) { try counting.utf16(at: 0, units: units) }
+  }
+
+  @Test func integersInARow() throws {
+    #expect(
+      try counting.integers(at: 1, count: 2, .little) == [0x0403_0201, 0x0807_0605] as [UInt32])
+    #expect(try counting.integers(at: 3, count: 2, .big) == [0x0304, 0x0506] as [UInt16])
+    #expect(
+      try counting.integers(at: 16, count: 2, .big)
+        == [0x1011_1213_1415_1617, 0x1819_1A1B_1C1D_1E1F] as [UInt64])
+    #expect(try counting.integers(at: 30, count: 2, .big) == [30, 31] as [UInt8])
+    #expect(try counting.integers(at: 32, count: 0, .big) == [] as [UInt64])
+    for (offset, count) in [
+      (17, 2), (0, 5), (32, 1), (33, 0), (-1, 0), (0, -1), (0, .max), (0, .max / 8 + 1), (0, .min),
+      (8, .max / 8), (.max, 1), (.max, .max),
+    ] as [(Int, Int)] {
+      #expect(throws: DiskError.self) {
+        try counting.integers(at: offset, count: count, as: UInt64.self, .big)
+      }
+    }
   }
 
   @Test func nothingAtAll() {

@@ -143,13 +143,29 @@ private typealias Run = ScriptedLayer.Run
     #expect(throws: DiskError.self) { try read([layer], 11) }
   }
 
+  /// A driver checks its offsets; where one did not, the engine still must not trap.
+  @Test(arguments: [4095, 4096, 1 << 62, 1 << 63, .max - 9, .max] as [UInt64])
+  func placesThatCannotBe(_ at: UInt64) throws {
+    let layer = ScriptedLayer([Run(.stored(stored, at: FileOffset(at)), 1), Run(.zero, 9)])
+    let window = try Disk(layers: [layer, layer]).whole
+    if at >= 4096 {
+      let error = #expect(throws: DiskError.self) { try window.bytes(at: .start, count: 10) }
+      #expect(error?.kind == .truncated)
+    }
+    _ = try window.mapEntry(at: .start)
+    try window.forEachMapEntry { _ in }
+    _ = window.allocatedBytes()
+    _ = try window.nextHole(from: .start)
+  }
+
   @Test func filesAreListedFromTheTop() throws {
     let other = MemoryStorage([1])
     let disk = try Disk(layers: [
       ScriptedLayer([Run(.stored(other, at: .start), 1)]), ScriptedLayer([Run(place(0), 1)]),
     ])
-    #expect(disk.files.map { ObjectIdentifier($0) } == [
-      ObjectIdentifier(other), ObjectIdentifier(stored),
-    ])
+    #expect(
+      disk.files.map { ObjectIdentifier($0) } == [
+        ObjectIdentifier(other), ObjectIdentifier(stored),
+      ])
   }
 }

@@ -39,10 +39,11 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    (ENOENT, .notFound), (ENOTDIR, .notFound), (EACCES, .permissionDenied),
-    (EPERM, .permissionDenied), (EBUSY, .busy), (EIO, .inputOutput), (ENOSPC, .inputOutput),
-  ] as [(CInt, DiskError.Kind)])
+  @Test(
+    arguments: [
+      (ENOENT, .notFound), (ENOTDIR, .notFound), (EACCES, .permissionDenied),
+      (EPERM, .permissionDenied), (EBUSY, .busy), (EIO, .inputOutput), (ENOSPC, .inputOutput),
+    ] as [(CInt, DiskError.Kind)])
   func errorsOfTheSystem(_ number: CInt, _ kind: DiskError.Kind) {
     let error = DiskError(system: number, "cannot read", path: "x", offset: 7)
     #expect(error.kind == kind && error.systemError == number)

@@ -29,7 +29,8 @@ import Testing
     let expected = try #require(model.bytes(outer))
     #expect(try window.bytes(at: .start, count: outer.count) == expected)
     for start in stride(from: 0, to: outer.count, by: 97) {
-      let inner = try window.window(at: DiskOffset(UInt64(start)), size: UInt64(outer.count - start))
+      let inner = try window.window(
+        at: DiskOffset(UInt64(start)), size: UInt64(outer.count - start))
       let count = min(50, outer.count - start)
       #expect(try inner.bytes(at: .start, count: count) == Array(expected[start..<start + count]))
     }

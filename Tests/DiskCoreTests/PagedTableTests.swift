@@ -118,10 +118,11 @@ private let pageBytes = 65536
     #expect(try table.page(holding: entriesPerPage).entries[0] == 2)
   }
 
-  @Test(arguments: [
-    (at: 100, count: 11), (at: 101, count: 10), (at: 140, count: 1), (at: 141, count: 0),
-    (at: .max, count: 1), (at: .max - 39, count: 10), (at: 0, count: .max), (at: .max, count: 0),
-  ] as [(at: UInt64, count: Int)])
+  @Test(
+    arguments: [
+      (at: 100, count: 11), (at: 101, count: 10), (at: 140, count: 1), (at: 141, count: 0),
+      (at: .max, count: 1), (at: .max - 39, count: 10), (at: 0, count: .max), (at: .max, count: 0),
+    ] as [(at: UInt64, count: Int)])
   func tablesPastTheEndAreRefused(_ at: UInt64, _ count: Int) throws {
     let storage = file(entries: 10)
     let error = #expect(throws: DiskError.self) {

@@ -16,9 +16,10 @@ import Testing
     #expect(try outer.window(at: .start, size: 500).start.bytes == 100)
   }
 
-  @Test(arguments: [
-    (0, 501), (500, 1), (501, 0), (499, 2), (1, .max), (.max, 1), (.max, .max), (.max, 0),
-  ] as [(UInt64, UInt64)])
+  @Test(
+    arguments: [
+      (0, 501), (500, 1), (501, 0), (499, 2), (1, .max), (.max, 1), (.max, .max), (.max, 0),
+    ] as [(UInt64, UInt64)])
   func windowsThatDoNotFit(_ offset: UInt64, _ size: UInt64) throws {
     let outer = try disk().whole.window(at: DiskOffset(100), size: 500)
     let error = #expect(throws: DiskError.self) {

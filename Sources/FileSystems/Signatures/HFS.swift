@@ -1,3 +1,4 @@
+internal import Digests
 internal import DiskCore
 
 extension FileSystemSignature {
@@ -84,7 +85,7 @@ extension FileSystemSignature {
   ) throws(DiskError) -> String? {
     let identifier = Array(try reader.slice(at: offset, count: 8))
     guard identifier.contains(where: { $0 != 0 }) else { return nil }
-    var digest = MD5.digest(of: finderNamespace + identifier)
+    var digest = try Digest.of(finderNamespace + identifier, .md5)
     digest[6] = 0x30 | digest[6] & 0x0F
     digest[8] = 0x80 | digest[8] & 0x3F
     return try ByteReader(digest).uuid(at: 0)

@@ -15,7 +15,7 @@ extension FileSystemSignature {
       try boot.u16(at: 0x16) == 0, try boot.u32(at: 0x20) == 0,
       let recordSize = recordSize(try boot.u8(at: 0x40), sectorSize * clusterSectors)
     else { return nil }
-    let uuid = upperHexadecimal(try boot.u64(at: 0x48), digits: 16)
+    let uuid = hexadecimal(try boot.u64(at: 0x48), digits: 16).uppercased()
     let table = try boot.u64(at: 0x30)
     guard table <= (try boot.u64(at: 0x28)) / clusterSectors else { return nil }
     let (offset, overflow) = table.multipliedReportingOverflow(by: sectorSize * clusterSectors)

@@ -54,7 +54,7 @@ extension ByteReader {
 
   /// Four bytes, little-endian, in the form of a FAT serial number: `XXXX-XXXX`.
   func serialNumber(at offset: Int) throws(DiskError) -> String {
-    let digits = upperHexadecimal(try u32(at: offset), digits: 8)
+    let digits = hexadecimal(try u32(at: offset), digits: 8).uppercased()
     return "\(digits.prefix(4))-\(digits.suffix(4))"
   }
 }
@@ -65,12 +65,6 @@ func labelText(_ text: String) -> String? {
   var scalars = text.unicodeScalars
   while let last = scalars.last, isSpace(last) { scalars.removeLast() }
   return scalars.isEmpty ? nil : String(scalars)
-}
-
-/// `value` in upper-case hexadecimal, with zeros in front up to `digits`.
-func upperHexadecimal(_ value: some BinaryInteger, digits: Int) -> String {
-  let text = String(value, radix: 16, uppercase: true)
-  return String(repeating: "0", count: max(0, digits - text.count)) + text
 }
 
 /// Whether exactly one bit of `value` is set.

@@ -99,7 +99,7 @@ extension FileSystemSignature {
     }
     let digits = bytes.prefix(while: isDigit).count
     let text = { (bytes: ArraySlice<UInt8>) in String(decoding: bytes, as: UTF8.self).lowercased() }
-    let spelt = { (bytes: [UInt8]) in bytes.map(hexadecimal).joined() }
+    let spelt = { (bytes: [UInt8]) in bytes.map { hexadecimal($0) }.joined() }
     if digits < 8 { return spelt(Array(bytes.prefix(8))) }
     if digits < 16 {
       let rest = bytes.dropFirst(8) + [0, 0, 0, 0]

@@ -1,18 +1,18 @@
 internal import CCrypto
-internal import DiskCore
+public import DiskCore
 
 /// A message digest being computed by libcrypto.
-@safe final class Digest {
-  enum Algorithm: String, Sendable, CaseIterable {
+@safe public final class Digest {
+  public enum Algorithm: String, Sendable, CaseIterable {
     case sha256, sha1, md5
   }
 
-  let algorithm: Algorithm
+  public let algorithm: Algorithm
   private let context: OpaquePointer?
 
   /// - Throws: `unavailable` where this libcrypto refuses the algorithm (as one in FIPS mode does
   ///   with MD5).
-  init(_ algorithm: Algorithm) throws(DiskError) {
+  public init(_ algorithm: Algorithm) throws(DiskError) {
     self.algorithm = algorithm
     unsafe context = EVP_MD_CTX_new()
     let method =
@@ -28,17 +28,24 @@ internal import DiskCore
 
   deinit { unsafe EVP_MD_CTX_free(context) }
 
-  func update(_ bytes: RawSpan) {
+  public func update(_ bytes: RawSpan) {
     _ = unsafe bytes.withUnsafeBytes { bytes in
       unsafe EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
     }
   }
 
-  /// In lower-case hexadecimal; the last call.
-  func finish() -> String {
+  /// The digest's bytes; the last call.
+  public func finish() -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
     var count: UInt32 = 0
     unsafe EVP_DigestFinal_ex(context, &bytes, &count)
-    return bytes.prefix(Int(count)).map(hexadecimal).joined()
+    return Array(bytes.prefix(Int(count)))
+  }
+
+  /// The digest of a few bytes; fails as `init` does.
+  public static func of(_ bytes: [UInt8], _ algorithm: Algorithm) throws(DiskError) -> [UInt8] {
+    let digest = try Digest(algorithm)
+    unsafe digest.update(bytes.span.bytes)
+    return digest.finish()
   }
 }
