@@ -1,7 +1,6 @@
 # One command for each habit; README.md says which one you want.
 #
-# SCRATCH keeps the project's build apart from an editor's. Every target can be run from a fresh
-# clone: what it needs is installed by `make deps`.
+# Every target can be run from a fresh clone: what it needs is installed by `make deps`.
 
 SWIFT ?= swift
 PREFIX ?= /usr/local
@@ -50,11 +49,16 @@ lint:
 fmt:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
 
-docs: build
-	scripts/manual-pages $(PLATTER) $(BUILD)/man
+# Manual pages, from the same words as each verb's --help.
+docs: deps
+	mkdir -p $(BUILD)/man
+	$(SWIFT) package --disable-sandbox --allow-writing-to-directory $(BUILD)/man \
+		generate-manual --multi-page --output-directory $(BUILD)/man
 
-install: build
+install: build docs
 	install -D -m 755 $(PLATTER) $(DESTDIR)$(PREFIX)/bin/platter
+	for page in $(BUILD)/man/*.1; do \
+		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
 
 clean:
 	rm -rf $(BUILD)

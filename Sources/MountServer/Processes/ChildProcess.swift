@@ -78,7 +78,8 @@ enum ChildProcess {
   ) -> Result {
     var pointers = unsafe strings.map { unsafe strdup($0) }
     unsafe pointers.append(nil)
-    defer { unsafe pointers.forEach { unsafe free($0) } }
+    let count = unsafe pointers.count
+    defer { for index in 0..<count { unsafe free(pointers[index]) } }
     return unsafe pointers.withUnsafeBufferPointer { buffer in
       // An array with the final nil in it is never empty.
       unsafe body(buffer.baseAddress.unsafelyUnwrapped)
