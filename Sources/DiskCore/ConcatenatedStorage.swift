@@ -8,7 +8,7 @@ public final class ConcatenatedStorage: Storage {
   }
 
   public let size: UInt64
-  private let parts: [Part]
+  private let placed: [Part]
 
   /// - Parameter storages: in order, at least one.
   /// - Throws: `invalidRequest` for none, `unsupported` where they are larger than
@@ -28,24 +28,24 @@ public final class ConcatenatedStorage: Storage {
       end = sum
     }
     size = end
-    self.parts = parts
+    placed = parts
   }
 
-  public var storages: [any Storage] { parts.map(\.storage) }
+  public var parts: [any Storage] { placed.map(\.storage) }
 
   /// The first part, which is how the user named the image.
-  public var path: String { parts[0].storage.path }
+  public var path: String { placed[0].storage.path }
 
   public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
     guard offset.bytes <= size, UInt64(buffer.byteCount) <= size - offset.bytes else {
       throw DiskError(
         .truncated, "the parts end before the bytes that belong here",
-        path: parts[parts.count - 1].storage.path, offset: offset.bytes)
+        path: placed[placed.count - 1].storage.path, offset: offset.bytes)
     }
     var done = 0
     while done < buffer.byteCount {
       let place = offset.bytes + UInt64(done)
-      let part = parts[index(of: place)]
+      let part = placed[index(of: place)]
       let count = Int(min(UInt64(buffer.byteCount - done), part.end - place))
       var piece = buffer._mutatingExtracting(done..<done + count)
       try part.storage.read(at: FileOffset(place - part.start), into: &piece)
@@ -55,25 +55,25 @@ public final class ConcatenatedStorage: Storage {
 
   public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
     guard offset.bytes < size else { return StorageRegion(isHole: false, length: max(1, limit)) }
-    let part = parts[index(of: offset.bytes)]
+    let part = placed[index(of: offset.bytes)]
     return try part.storage.region(
       at: FileOffset(offset.bytes - part.start), limit: min(limit, part.end - offset.bytes))
   }
 
-  public var allocatedBytes: UInt64 { parts.reduce(0) { $0 + $1.storage.allocatedBytes } }
+  public var allocatedBytes: UInt64 { placed.reduce(0) { $0 + $1.storage.allocatedBytes } }
 
   public var modificationTime: (seconds: Int, nanoseconds: Int) {
-    parts.map(\.storage.modificationTime).max { $0 < $1 } ?? (0, 0)
+    placed.map(\.storage.modificationTime).max { $0 < $1 } ?? (0, 0)
   }
 
   /// The part that holds `place`, which is less than `size`. Empty parts hold nothing: the last of
   /// those that start at or before `place` is the one.
   private func index(of place: UInt64) -> Int {
     var low = 0
-    var high = parts.count
+    var high = placed.count
     while high - low > 1 {
       let middle = (low + high) / 2
-      if parts[middle].start <= place { low = middle } else { high = middle }
+      if placed[middle].start <= place { low = middle } else { high = middle }
     }
     return low
   }

@@ -1,9 +1,13 @@
+internal import Synchronization
+
 /// A virtual disk: a stack of layers, and the one engine that turns their answers into bytes.
 public final class Disk: Sendable {
   /// Top first, never empty.
   public let layers: [any ImageLayer]
   /// In bytes: the top layer's.
   public let size: UInt64
+  /// How many extents may still be looked at to count allocated bytes.
+  let countingBudget = Atomic(Limits.countedExtents)
 
   /// - Parameter layers: top first, at least one.
   /// - Throws: `unsupported` for a disk larger than `Limits.largestDisk`.
@@ -26,8 +30,8 @@ public final class Disk: Sendable {
 
   /// Fills `buffer` with the disk's bytes from `offset` on.
   ///
-  /// - Throws: `invalidRequest` where that is not wholly inside the disk; otherwise what made the
-  ///   first unreadable byte unreadable. The buffer's content is then undefined.
+  /// - Throws: `invalidRequest` where that is not wholly inside the disk; otherwise what made one of
+  ///   the bytes unreadable. The buffer's content is then undefined.
   public func read(at offset: DiskOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
     let wanted = buffer.byteCount
     guard offset.bytes <= size, UInt64(wanted) <= size - offset.bytes else {

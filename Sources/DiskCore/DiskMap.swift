@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// A range of a window and what it holds, as `map` prints it.
 public struct MapEntry: Sendable {
   public enum Content: Sendable {
@@ -55,7 +57,8 @@ extension Window {
   }
 
   /// Calls `visit` for each range of the window in order, neighbours of one kind joined: zeros with
-  /// zeros, and data with data that follows it in the same file.
+  /// zeros, data with data that follows it in the same file, and what is unreadable, for which the
+  /// first reason stands.
   public func forEachMapEntry(
     _ visit: (MapEntry) throws(DiskError) -> Void
   ) throws(DiskError) {
@@ -105,8 +108,8 @@ extension Window {
 
   /// How many bytes of the window are stored, for `st_blocks`.
   ///
-  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables` and the files are
-  /// not badly fragmented; otherwise an upper bound that reads no table and stays below `size`
+  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables` and the extents not more
+  /// than `Limits.countedExtents`; otherwise an upper bound that reads no table and stays below `size`
   /// wherever there can be holes, which is how `cp` and `tar` know to look for them.
   public func allocatedBytes() -> UInt64 {
     let tables = disk.layers.reduce(0 as UInt64) { $0 + $1.tableBytes }
@@ -115,18 +118,16 @@ extension Window {
     return min(stored, size > 512 ? size - 512 : 0)
   }
 
-  /// Nil where there are more extents than `Limits.countedExtents`.
+  /// Nil where the disk's budget of `Limits.countedExtents` is used up.
   private func countedBytes() throws(DiskError) -> UInt64? {
     var total: UInt64 = 0
     var place = DiskOffset.start
-    var steps = 0
     var cursor = RegionCursor()
     while place.bytes < size {
-      guard steps < Limits.countedExtents else { return nil }
+      guard disk.countingBudget.subtract(1, ordering: .relaxed).newValue >= 0 else { return nil }
       let entry = try mapEntry(at: place, &cursor)
       if case .data = entry.content { total += entry.length }
       place = place + entry.length
-      steps += 1
     }
     return total
   }
@@ -137,7 +138,7 @@ extension MapEntry {
   fileprivate func joins(_ next: MapEntry) -> Bool {
     guard layer == next.layer else { return false }
     switch (content, next.content) {
-    case (.zero, .zero):
+    case (.zero, .zero), (.unreadable, .unreadable):
       return true
     case (.data, .data):
       guard let here = stored, let there = next.stored else { return false }
@@ -162,7 +163,8 @@ private struct RegionCursor {
     if self.storage !== storage || !range.contains(offset.bytes) {
       let whole = try storage.region(at: offset, limit: Limits.largestDisk)
       self.storage = storage
-      range = offset.bytes..<offset.bytes + max(1, whole.length)
+      // A driver that answers with a place near the end of 64 bits is refused by reads, not here.
+      range = offset.bytes..<(offset.adding(max(1, whole.length))?.bytes ?? .max)
       isHole = whole.isHole
     }
     return StorageRegion(isHole: isHole, length: min(limit, range.upperBound - offset.bytes))

@@ -81,9 +81,13 @@ public final class FileStorage: Storage {
     guard isRegular, rest > 0 else { return StorageRegion(isHole: false, length: max(1, limit)) }
     let data = lseek(descriptor.number, off_t(offset.bytes), SeekWhence.data)
     if data < 0 {
-      // ENXIO: no data from here to the end of the file, wherever that end is by now.
       guard errno == ENXIO else { return StorageRegion(isHole: false, length: rest) }
-      return StorageRegion(isHole: try fileReaches(offset), length: rest)
+      // No data from here to the end of the file, which can be nearer than it was when the file was
+      // opened: what was cut off is not a hole.
+      let end = try currentSize()
+      let left = end - min(end, offset.bytes)
+      guard left > 0 else { return StorageRegion(isHole: false, length: rest) }
+      return StorageRegion(isHole: true, length: min(rest, left))
     }
     if UInt64(data) > offset.bytes {
       return StorageRegion(isHole: true, length: min(rest, UInt64(data) - offset.bytes))
@@ -93,13 +97,12 @@ public final class FileStorage: Storage {
     return StorageRegion(isHole: false, length: min(rest, UInt64(hole) - offset.bytes))
   }
 
-  /// False where the file was truncated since it was opened: what is gone is not a hole.
-  private func fileReaches(_ offset: FileOffset) throws(DiskError) -> Bool {
+  private func currentSize() throws(DiskError) -> UInt64 {
     var status = stat()
     guard unsafe fstat(descriptor.number, &status) == 0 else {
       throw DiskError(system: errno, "cannot look at it", path: path)
     }
-    return status.st_size > off_t(offset.bytes)
+    return UInt64(max(0, status.st_size))
   }
 
   public var allocatedBytes: UInt64 {

@@ -1,7 +1,7 @@
 /// The bounds that hold for every format. A format's own limits stand beside its parser.
 public enum Limits {
-  /// No disk is larger: 8 EiB less one sector's worth of sums, so that offset plus length never
-  /// overflows and every offset fits the kernel's signed `off_t`.
+  /// No disk is larger than 4 EiB, so that offset plus length never overflows and every offset fits
+  /// the kernel's signed `off_t`.
   public static let largestDisk: UInt64 = 1 << 62
 
   /// The largest piece of metadata that is read at once, whatever an image claims.
@@ -11,9 +11,10 @@ public enum Limits {
   /// `st_blocks`); beyond it an upper bound is given that reads no table.
   public static let exactlyCountedTables: UInt64 = 16 << 20
 
-  /// How many extents are looked at for one count of allocated bytes, so that a badly fragmented
-  /// sparse file cannot hold up `ls`.
-  public static let countedExtents = 1 << 22
+  /// How many extents of one disk are looked at in all counts of allocated bytes together, so that
+  /// neither a badly fragmented file nor a thousand overlapping partitions can hold up `ls`. Enough
+  /// for the largest VHD, full, and its partitions; about a second.
+  public static let countedExtents = 1 << 21
 
   /// The memory one lazily read table may keep, in bytes.
   public static let residentTable = 16 << 20

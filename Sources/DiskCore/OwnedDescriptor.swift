@@ -20,7 +20,15 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   /// - Throws: `notFound`, `permissionDenied` or `inputOutput`.
   public static func open(reading path: String) throws(DiskError) -> OwnedDescriptor {
     let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-    guard number >= 0 else { throw DiskError(system: errno, "cannot open", path: path) }
+    guard number >= 0 else {
+      let failure = errno
+      // Swift turns the bytes of an argument that is no UTF-8 into U+FFFD.
+      if failure == ENOENT, path.unicodeScalars.contains("\u{fffd}") {
+        throw DiskError(
+          .notFound, "cannot be opened: file names that are not UTF-8 cannot be used", path: path)
+      }
+      throw DiskError(system: failure, "cannot open", path: path)
+    }
     return OwnedDescriptor(adopting: number)
   }
 }

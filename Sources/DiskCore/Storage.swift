@@ -5,6 +5,9 @@ public protocol Storage: AnyObject, Sendable {
   /// What messages call it: the path as the user knows it.
   var path: String { get }
 
+  /// The files it is made of: itself, unless it puts others in a row.
+  var parts: [any Storage] { get }
+
   /// In bytes, as it was when the storage was opened.
   var size: UInt64 { get }
 
@@ -37,6 +40,8 @@ public struct StorageRegion: Sendable, Equatable {
 }
 
 extension Storage {
+  public var parts: [any Storage] { [self] }
+
   /// `count` bytes from `offset` on, for headers and tables.
   ///
   /// - Throws: `malformed` where `count` is more than `Limits.largestMetadataRead`; otherwise as

@@ -5,6 +5,9 @@ public import DiskCore
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [VHDFormat(), RawFormat()]
 
+  /// Their names, for people.
+  public static let names = formats.map(\.name).joined(separator: ", ")
+
   /// The format called `name`.
   ///
   /// - Throws: `invalidRequest`, listing the names there are.
@@ -12,7 +15,6 @@ public enum FormatRegistry {
     for format in formats where ([format.name] + format.aliases).contains(name.lowercased()) {
       return format
     }
-    let names = formats.map(\.name).joined(separator: ", ")
     throw DiskError(.invalidRequest, "there is no format '\(printable(name))'; there are \(names)")
   }
 }

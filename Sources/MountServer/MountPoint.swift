@@ -25,14 +25,17 @@ public struct MountPoint: Sendable {
   public init(_ path: String) throws(DiskError) {
     self.path = try Self.resolved(path)
     isOwned = false
-    try Self.clearStale(self.path)
+    if MountTable.isDead(self.path) { try Fusermount.unmount(self.path, lazily: true) }
     var status = stat()
     guard unsafe lstat(self.path, &status) == 0 else {
       throw DiskError(system: errno, "the mount point cannot be used", path: path)
     }
     guard !MountTable.isMounted(self.path) else {
       throw DiskError(
-        .busy, "something is already mounted there; 'platter unmount' it first", path: path)
+        .busy,
+        "something is already mounted there"
+          + (MountTable.entry(at: self.path) == nil ? "" : "; 'platter unmount' it first"),
+        path: path)
     }
     switch status.st_mode & S_IFMT {
     case S_IFDIR:
@@ -56,17 +59,9 @@ public struct MountPoint: Sendable {
   public static func resolved(_ path: String) throws(DiskError) -> String {
     if let whole = realPath(path) { return whole }
     let failure = errno
-    var trimmed = path[...]
-    while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
-    let (folder, name) =
-      trimmed.lastIndex(of: "/").map { slash in
-        (
-          slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]),
-          String(trimmed[trimmed.index(after: slash)...])
-        )
-      } ?? (".", String(trimmed))
-    if failure == ENOTCONN || failure == EACCES, let parent = realPath(folder) {
-      return parent == "/" ? "/\(name)" : "\(parent)/\(name)"
+    let parts = PathParts(path)
+    if failure == ENOTCONN || failure == EACCES, let parent = realPath(parts.folder) {
+      return PathParts.join(parent, parts.name)
     }
     throw failure == ENOENT
       ? DiskError(.notFound, "there is no such mount point; make it first (mkdir)", path: path)
@@ -77,13 +72,5 @@ public struct MountPoint: Sendable {
     guard let resolved = unsafe realpath(path, nil) else { return nil }
     defer { unsafe free(resolved) }
     return unsafe String(cString: resolved)
-  }
-
-  /// A Platter mount in which `stat` fails with ENOTCONN has lost its daemon.
-  private static func clearStale(_ path: String) throws(DiskError) {
-    var status = stat()
-    guard MountTable.entry(at: path) != nil, unsafe lstat(path, &status) != 0, errno == ENOTCONN
-    else { return }
-    try Fusermount.unmount(path, lazily: true)
   }
 }

@@ -3,6 +3,8 @@ public struct MountStatus: Codable, Sendable {
   public var version = 1
   /// Absolute paths.
   public var mountPoint: String
+  /// The mounted file system's number in /proc/self/mountinfo, `major:minor`.
+  public var device: String
   public var image: String
   public var format: String
   public var subformat: String?

@@ -4,15 +4,15 @@ internal import Glibc
 /// The kernel's list of mounts, of which only Platter's matter here.
 enum MountTable {
   struct Entry: Sendable {
-    /// The kernel's number for this one mount.
-    let id: Int
+    /// The mounted file system's own number, `major:minor`. No two live ones share it, in whatever
+    /// namespace, which a mount point or a process's number could not say.
+    let device: String
     let mountPoint: String
   }
 
   /// The Platter mount that is on top at `mountPoint`; nil where there is none.
   static func entry(at mountPoint: String) -> Entry? {
-    guard let top = entries().last(where: { $0.entry.mountPoint == mountPoint }),
-      top.type == "fuse.platter"
+    guard let top = entries().last(where: { $0.entry.mountPoint == mountPoint }), top.isPlatter
     else { return nil }
     return top.entry
   }
@@ -22,18 +22,28 @@ enum MountTable {
     entries().contains { $0.entry.mountPoint == mountPoint }
   }
 
-  static func contains(id: Int) -> Bool { entries().contains { $0.entry.id == id } }
+  /// All Platter mounts that this process can see.
+  static func platterMounts() -> [Entry] { entries().filter(\.isPlatter).map(\.entry) }
+
+  /// Whether `mountPoint` is a Platter mount that has lost its daemon: nothing can be looked up in it
+  /// any more.
+  static func isDead(_ mountPoint: String) -> Bool {
+    guard entry(at: mountPoint) != nil else { return false }
+    var status = stat()
+    return unsafe lstat(mountPoint, &status) != 0 && errno == ENOTCONN
+  }
 
   /// proc(5), /proc/pid/mountinfo: id, parent, device, root, mount point, options, optional fields,
   /// a hyphen, type, source, options.
-  private static func entries() -> [(entry: Entry, type: String)] {
+  private static func entries() -> [(entry: Entry, isPlatter: Bool)] {
     guard let file = try? OwnedDescriptor.open(reading: "/proc/self/mountinfo") else { return [] }
-    return TextSocket.readAll(file.number).split(separator: "\n").compactMap { line in
+    return DescriptorText.readAll(file.number).split(separator: "\n").compactMap { line in
       let fields = line.split(separator: " ")
-      guard fields.count > 6, let id = Int(fields[0]),
-        let hyphen = fields[6...].firstIndex(of: "-"), hyphen + 1 < fields.count
+      guard fields.count > 6, let hyphen = fields[6...].firstIndex(of: "-"),
+        hyphen + 1 < fields.count
       else { return nil }
-      return (Entry(id: id, mountPoint: unescaped(fields[4])), String(fields[hyphen + 1]))
+      let entry = Entry(device: String(fields[2]), mountPoint: unescaped(fields[4]))
+      return (entry, fields[hyphen + 1] == "fuse.platter")
     }
   }
 

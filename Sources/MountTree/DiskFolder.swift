@@ -19,7 +19,7 @@ public struct DiskFolder: Sendable {
     var items = [TreeItem("disk", .file(disk))]
     var views: [(partition: Partition, window: Window)] = []
     for partition in table.partitions {
-      let window = try disk.window(at: partition.start, size: partition.size)
+      let window = try disk.window(of: partition)
       views.append((partition, window))
       items.append(TreeItem(Self.name(of: partition), .file(window)))
     }

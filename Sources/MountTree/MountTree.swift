@@ -28,7 +28,8 @@ public final class MountTree: Sendable {
   /// - Throws: what kept the directory from being listed.
   public func lookup(_ name: String, in directory: Node) throws(DiskError) -> Node? {
     guard case .directory(let entries) = directory.content else { return nil }
-    return try entries.get().first { $0.name == name }?.node
+    // By bytes, as the kernel compares: to == a letter and its decomposed form are one.
+    return try entries.get().first { $0.name.utf8.elementsEqual(name.utf8) }?.node
   }
 
   private func makeNode(_ content: TreeItem.Content, id: UInt64, parent: UInt64) -> Node {

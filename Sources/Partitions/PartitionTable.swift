@@ -64,3 +64,12 @@ public struct Partition: Sendable {
     self.isBootable = isBootable
   }
 }
+
+extension Window {
+  /// The part of this disk that `partition` is.
+  ///
+  /// - Throws: `invalidRequest` where it does not lie inside the disk.
+  public func window(of partition: Partition) throws(DiskError) -> Window {
+    try window(at: partition.start, size: partition.size)
+  }
+}

@@ -4,12 +4,38 @@ internal import Partitions
 /// A disk drawn as a bar of characters: what each part of it holds, and where the partitions lie.
 struct DiskBar {
   /// In bytes; at least 1.
-  let size: UInt64
-  /// In columns.
-  let width: Int
+  private let size: UInt64
+  /// In columns; at least 1.
+  private let width: Int
+  /// How much of each column is data, from 0 to 1.
+  private var data: [Double]
+  private var damaged: Set<Int> = []
 
-  func draw(_ partitions: [Partition], _ entries: [MapEntry]) -> String {
-    (partitions.isEmpty ? "" : " \(names(partitions))\n") + " \(content(entries))\n"
+  init(size: UInt64, width: Int) {
+    self.size = size
+    self.width = width
+    data = [Double](repeating: 0, count: width)
+  }
+
+  /// Takes note of a range of the disk.
+  mutating func add(_ entry: MapEntry) {
+    switch entry.content {
+    case .zero: break
+    case .unreadable: damaged.formUnion(columns(entry.offset.bytes, entry.length))
+    case .data:
+      let columnBytes = Double(size) / Double(width)
+      let start = Double(entry.offset.bytes)
+      let end = start + Double(entry.length)
+      for index in columns(entry.offset.bytes, entry.length) {
+        let columnStart = Double(index) * columnBytes
+        let shared = min(end, columnStart + columnBytes) - max(start, columnStart)
+        data[index] += max(0, shared) / columnBytes
+      }
+    }
+  }
+
+  func draw(_ partitions: [Partition]) -> String {
+    (partitions.isEmpty ? "" : " \(names(partitions))\n") + " \(content)\n"
       + " █ data  ▒ some data  · zeros  ! unreadable\n"
   }
 
@@ -41,26 +67,8 @@ struct DiskBar {
     return String(line)
   }
 
-  private func content(_ entries: [MapEntry]) -> String {
-    var data = [Double](repeating: 0, count: width)
-    var damaged = Set<Int>()
-    let columnBytes = Double(size) / Double(width)
-    for entry in entries {
-      switch entry.content {
-      case .zero: continue
-      case .unreadable:
-        damaged.formUnion(columns(entry.offset.bytes, entry.length))
-      case .data:
-        let start = Double(entry.offset.bytes)
-        let end = start + Double(entry.length)
-        for index in columns(entry.offset.bytes, entry.length) {
-          let columnStart = Double(index) * columnBytes
-          let shared = min(end, columnStart + columnBytes) - max(start, columnStart)
-          data[index] += max(0, shared) / columnBytes
-        }
-      }
-    }
-    return String(
+  private var content: String {
+    String(
       (0..<width).map { index -> Character in
         if damaged.contains(index) { return "!" }
         return data[index] >= 0.99 ? "█" : data[index] > 0 ? "▒" : "·"

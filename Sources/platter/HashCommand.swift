@@ -7,8 +7,8 @@ struct HashCommand: ParsableCommand {
     commandName: "hash",
     abstract: "Print a digest of the virtual disk, or of a partition.",
     discussion: """
-      The digest is of the disk's content: a raw image and a VHD of the same disk have the same one. \
-      The output can be checked with sha256sum --check against mnt/disk.
+      The digest is of the disk's content: a raw image and a VHD of the same disk have the same one, \
+      and sha256sum of mnt/disk gives it too.
 
       Example:
 
@@ -28,16 +28,17 @@ struct HashCommand: ParsableCommand {
     let window = try image.window(partition)
     let digests = try algorithm.map { try Digest($0) }
     var progress = Progress(of: window.size, "hash \(printable(image.image))")
+    defer { progress.end() }
     try window.stream { (piece) throws(DiskError) in
       for digest in digests { digest.update(piece) }
       progress.advance(by: UInt64(piece.byteCount))
     }
-    progress.end()
     for digest in digests {
       let text = digest.finish().map { hexadecimal($0) }.joined()
       let name = printable(image.image)
       let tag = digest.algorithm.rawValue.uppercased()
-      print(digests.count == 1 ? "\(text)  \(name)" : "\(tag) (\(name)) = \(text)")
+      try Terminal.print(
+        digests.count == 1 ? "\(text)  \(name)\n" : "\(tag) (\(name)) = \(text)\n")
     }
   }
 }

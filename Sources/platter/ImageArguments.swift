@@ -8,7 +8,7 @@ struct ImageArguments: ParsableArguments {
   @Argument(help: "The disk image, a block device, or the first part of a split image.")
   var image: String
 
-  @Option(help: "The image's format (raw, vhd); found by content where not given.")
+  @Option(help: "The image's format (\(FormatRegistry.names)); found by content where not given.")
   var format: String?
 
   @Option(
@@ -30,7 +30,6 @@ struct ImageArguments: ParsableArguments {
   func window(_ partition: Int?) throws(DiskError) -> Window {
     let image = try open()
     guard let partition else { return image.disk.whole }
-    let found = try table(of: image).partition(partition)
-    return try image.disk.whole.window(at: found.start, size: found.size)
+    return try image.disk.whole.window(of: try table(of: image).partition(partition))
   }
 }

@@ -20,8 +20,7 @@ struct InfoCommand: ParsableCommand {
   func run() throws {
     let opened = try image.open()
     let report = InfoReport(opened, try image.table(of: opened))
-    Terminal.write(
-      json ? JSON.text(of: report, pretty: true) + "\n" : report.text, to: 1)
+    try Terminal.print(json ? JSON.text(of: report, pretty: true) + "\n" : report.text)
   }
 }
 

@@ -84,7 +84,7 @@ struct InfoReport: Encodable {
         number: partition.number, start: partition.start.bytes, size: partition.size,
         type: partition.type, typeName: partition.typeName, name: partition.name,
         uuid: partition.uuid, bootable: partition.isBootable,
-        fileSystem: FileSystem(in: try? disk.window(at: partition.start, size: partition.size)))
+        fileSystem: FileSystem(in: try? disk.window(of: partition)))
     }
     fileSystem = FileSystem(in: disk)
     notes = [image.remark].compactMap(\.self) + image.notes + table.notes

@@ -25,19 +25,19 @@ struct ListCommand: ParsableCommand {
   func run() throws {
     let mounts = try LiveMounts.all()
     if json {
-      print(JSON.text(of: Report(mounts: mounts), pretty: true))
-      return
+      return try Terminal.print(JSON.text(of: Report(mounts: mounts), pretty: true) + "\n")
     }
     guard !mounts.isEmpty else { return Terminal.say("nothing is mounted") }
     let rows = mounts.map { mount in
       [
-        printable(mount.mountPoint), printable(mount.image),
+        printable(mount.mountPoint) + (LiveMounts.isVisible(mount) ? "" : " (detached)"),
+        printable(mount.image),
         mount.format + (mount.subformat.map { ", \($0)" } ?? ""), sizeText(mount.virtualSize),
         sizeText(mount.bytesRead),
       ]
     }
-    Terminal.write(
-      tableText(["MOUNT POINT", "IMAGE", "FORMAT", "SIZE", "READ"], rows, right: [3, 4]), to: 1)
+    try Terminal.print(
+      tableText(["MOUNT POINT", "IMAGE", "FORMAT", "SIZE", "READ"], rows, right: [3, 4]))
     for mount in mounts {
       guard let failure = mount.lastFailure else { continue }
       Terminal.say("\(mount.failedReads) reads of \(printable(mount.image)) failed; \(failure)")

@@ -65,8 +65,9 @@ struct MountCommand: ParsableCommand {
   }
 
   private func tell(_ notes: [String], _ point: MountPoint) {
-    for note in notes where Terminal.errorsAreSeen { Terminal.say("note: \(note)") }
-    if point.isOwned { Terminal.write(point.path + "\n", to: 1) }
+    for note in notes { Terminal.say("note: \(printable(note))") }
+    // The mount is there whether or not its path can be told.
+    if point.isOwned { try? Terminal.print(point.path + "\n") }
   }
 
   private func absolute(_ path: String) -> String {

@@ -26,12 +26,11 @@ struct Progress {
     let rate = Double(done) / seconds
     let left = Int((Double(total - min(done, total)) / max(1, rate)).rounded(.up))
     let percent = total == 0 ? 100 : Int(Double(done) / Double(total) * 100)
-    Terminal.write(
-      "\r\(title)  \(percent)%  \(sizeText(UInt64(rate)))/s  \(left) s left\u{1b}[K", to: 2)
+    Terminal.show("\r\(title)  \(percent)%  \(sizeText(UInt64(rate)))/s  \(left) s left\u{1b}[K")
   }
 
   /// Clears the line.
   func end() {
-    if Terminal.errorsAreSeen { Terminal.write("\r\u{1b}[K", to: 2) }
+    if Terminal.errorsAreSeen { Terminal.show("\r\u{1b}[K") }
   }
 }

@@ -4,7 +4,19 @@ internal import Glibc
 /// What goes to the person at the other end, as opposed to the output that a program reads.
 enum Terminal {
   /// One line on standard error.
-  static func say(_ line: String) { write("platter: \(line)\n", to: 2) }
+  static func say(_ line: String) { show("platter: \(line)\n") }
+
+  /// On standard error; that it cannot be written to is nothing that could be told.
+  static func show(_ text: String) {
+    let bytes = Array(text.utf8)
+    try? unsafe write(bytes.span.bytes, to: 2)
+  }
+
+  /// On standard output.
+  static func print(_ text: String) throws(DiskError) {
+    let bytes = Array(text.utf8)
+    try unsafe write(bytes.span.bytes, to: 1)
+  }
 
   static var errorsAreSeen: Bool { isatty(2) == 1 }
   static var outputIsSeen: Bool { isatty(1) == 1 }
@@ -14,11 +26,6 @@ enum Terminal {
     var size = winsize()
     guard unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
     return Int(size.ws_col)
-  }
-
-  static func write(_ text: String, to descriptor: CInt) {
-    let bytes = Array(text.utf8)
-    try? unsafe write(bytes.span.bytes, to: descriptor)
   }
 
   /// Everything, or an error.
@@ -68,6 +75,25 @@ func tableText(_ headings: [String], _ rows: [[String]], right: Set<Int> = []) -
     let line = row.enumerated().map { column, cell in
       cell.padded(widths[column], right: right.contains(column))
     }.joined(separator: "  ")
-    return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
+    return withoutTrailingSpaces(line) + "\n"
   }.joined()
+}
+
+func withoutTrailingSpaces(_ line: String) -> String {
+  String(line.reversed().drop { $0 == " " }.reversed())
+}
+
+/// Standard output in large pieces, for what is long and made line by line.
+struct OutputBuffer {
+  private var text = ""
+
+  mutating func add(_ more: String) throws(DiskError) {
+    text += more
+    if text.utf8.count > 65536 { try flush() }
+  }
+
+  mutating func flush() throws(DiskError) {
+    try Terminal.print(text)
+    text = ""
+  }
 }

@@ -18,7 +18,7 @@ import Testing
   @Test(arguments: [[100], [1, 100], [40, 41, 100], [0, 0, 50, 50, 50, 99, 100, 100]])
   func readsAcrossEveryBoundary(_ ends: [Int]) throws {
     let storage = try ConcatenatedStorage(parts(ends))
-    #expect(storage.size == 100 && storage.storages.count == ends.count)
+    #expect(storage.size == 100 && storage.parts.count == ends.count)
     #expect(storage.path == "part.\(ends[0])")
     for start in 0...100 {
       for end in start...100 {

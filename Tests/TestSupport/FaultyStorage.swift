@@ -61,7 +61,8 @@ public final class FaultyStorage: Storage {
     let read = Read(offset: offset.bytes, count: buffer.byteCount)
     let (fault, before) = state.withLock { state -> (Fault?, @Sendable (Read) -> Void) in
       state.reads.append(read)
-      let touched = offset.bytes..<offset.bytes + UInt64(read.count)
+      let (end, overflow) = offset.bytes.addingReportingOverflow(UInt64(read.count))
+      let touched = offset.bytes..<(overflow ? .max : end)
       let isDamaged = state.damaged.contains { $0.overlaps(touched) }
       return (isDamaged ? .inputOutput : state.faults[state.reads.count], state.beforeRead)
     }
@@ -82,6 +83,8 @@ public final class FaultyStorage: Storage {
   }
 
   public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
-    try storage.region(at: offset, limit: limit)
+    // Past the end as a real file answers.
+    guard offset.bytes < size else { return StorageRegion(isHole: false, length: max(1, limit)) }
+    return try storage.region(at: offset, limit: limit)
   }
 }

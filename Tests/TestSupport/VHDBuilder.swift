@@ -146,9 +146,13 @@ public struct VHDBuilder: Sendable {
   }
 
   /// "A one's complement of the sum of all the bytes in the footer without the checksum field."
-  static func seal(_ bytes: inout ImageBytes, at field: Int) {
+  ///
+  /// - Parameter structure: what the checksum is of; nil for all of `bytes`.
+  public static func seal(_ bytes: inout ImageBytes, at field: Int, of structure: Range<Int>? = nil)
+  {
     bytes.putBig(0 as UInt32, at: field)
-    bytes.putBig(~bytes.bytes.reduce(0 as UInt32) { $0 + UInt32($1) }, at: field)
+    let summed = bytes.bytes[structure ?? 0..<bytes.count]
+    bytes.putBig(~summed.reduce(0 as UInt32) { $0 + UInt32($1) }, at: field)
   }
 
   /// The specification's appendix, "CHS Calculation".

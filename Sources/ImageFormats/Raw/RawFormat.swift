@@ -20,16 +20,15 @@ final class RawImage: ImageLayer {
 
   var size: UInt64 { source.size }
   var tableBytes: UInt64 { 0 }
-  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+  var files: [any Storage] { source.parts }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
     Extent(.stored(source, at: FileOffset(offset.bytes)), length: size - offset.bytes)
   }
 
   var description: LayerDescription {
-    guard let split = source as? ConcatenatedStorage else { return LayerDescription(format: "raw") }
+    guard files.count > 1 else { return LayerDescription(format: "raw") }
     return LayerDescription(
-      format: "raw", subformat: "split",
-      details: [("parts", "\(split.storages.count)")])
+      format: "raw", subformat: "split", details: [("parts", "\(files.count)")])
   }
 }

@@ -15,13 +15,15 @@ final class VHDDynamicImage: ImageLayer {
   private let table: PagedTable<UInt32>
   private let blockSize: UInt64
   private let bitmapBytes: UInt64
+  /// Where the footer starts, or the file ends without one.
+  private let dataEnd: UInt64
   /// The parts of the file that hold the format's own structures, where no block can be.
   private let structures: [Range<UInt64>]
 
   /// - Throws: `malformed` where the table cannot hold the disk's size, `truncated` where it does
   ///   not lie within the file.
   init(
-    _ source: any Storage, footer: VHDFooter, header: VHDDynamicHeader,
+    _ source: any Storage, footer: VHDFooter, header: VHDDynamicHeader, dataEnd: FileOffset,
     description: LayerDescription
   ) throws(DiskError) {
     let blockSize = UInt64(header.blockSize)
@@ -36,6 +38,7 @@ final class VHDDynamicImage: ImageLayer {
     table = try PagedTable(in: source, at: header.tableOffset, count: Int(needed), .big)
     size = footer.currentSize
     self.source = source
+    self.dataEnd = dataEnd.bytes
     self.blockSize = blockSize
     self.description = description
     // One bit a sector, padded to whole sectors of 4,096 bits.
@@ -48,7 +51,7 @@ final class VHDDynamicImage: ImageLayer {
   }
 
   var tableBytes: UInt64 { table.byteCount }
-  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+  var files: [any Storage] { source.parts }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
     let block = Int(offset.bytes / blockSize)
@@ -87,13 +90,13 @@ final class VHDDynamicImage: ImageLayer {
             .malformed, "a block lies on the image's own header or table", path: source.path,
             offset: blockStart)), length: rest)
     }
-    guard place.bytes < source.size else {
+    guard place.bytes < dataEnd else {
       return Extent(
         .unreadable(
           DiskError(
             .truncated, "a block lies past the end of the file", path: source.path,
             offset: place.bytes)), length: rest)
     }
-    return Extent(.stored(source, at: place), length: min(rest, source.size - place.bytes))
+    return Extent(.stored(source, at: place), length: min(rest, dataEnd - place.bytes))
   }
 }

@@ -5,18 +5,23 @@ final class VHDFixedImage: ImageLayer {
   let size: UInt64
   let description: LayerDescription
   private let source: any Storage
+  /// Where the footer starts.
+  private let dataEnd: UInt64
 
-  init(_ source: any Storage, footer: VHDFooter, description: LayerDescription) {
+  init(
+    _ source: any Storage, footer: VHDFooter, dataEnd: FileOffset, description: LayerDescription
+  ) {
     size = footer.currentSize
+    self.dataEnd = dataEnd.bytes
     self.source = source
     self.description = description
   }
 
   var tableBytes: UInt64 { 0 }
-  var files: [any Storage] { (source as? ConcatenatedStorage)?.storages ?? [source] }
+  var files: [any Storage] { source.parts }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
-    guard offset.bytes < source.size else {
+    guard offset.bytes < dataEnd else {
       return Extent(
         .unreadable(
           DiskError(
@@ -24,6 +29,6 @@ final class VHDFixedImage: ImageLayer {
             path: source.path, offset: offset.bytes)), length: size - offset.bytes)
     }
     return Extent(
-      .stored(source, at: FileOffset(offset.bytes)), length: min(size, source.size) - offset.bytes)
+      .stored(source, at: FileOffset(offset.bytes)), length: min(size, dataEnd) - offset.bytes)
   }
 }

@@ -20,15 +20,16 @@ public struct VHDFormat: ImageFormat {
 
   public func open(_ source: any Storage) throws(DiskError) -> any ImageLayer {
     var notes: [String] = []
-    let footer = try Self.footer(of: source, &notes)
+    let (footer, dataEnd) = try Self.footer(of: source, &notes)
     guard footer.type != .fixed else {
-      if footer.currentSize > source.size {
+      if footer.currentSize > dataEnd.bytes {
         notes.append(
-          "the file is truncated: the disk is \(footer.currentSize) bytes, the file "
-            + "\(source.size); what is missing cannot be read")
+          "the file is truncated: the disk is \(footer.currentSize) bytes, of which the file has "
+            + "\(dataEnd.bytes); what is missing cannot be read")
       }
       return VHDFixedImage(
-        source, footer: footer, description: footer.description("fixed", [], notes))
+        source, footer: footer, dataEnd: dataEnd,
+        description: footer.description("fixed", [], notes))
     }
     let header = try VHDDynamicHeader(
       source.reader(at: footer.dataOffset, count: VHDDynamicHeader.byteCount))
@@ -42,25 +43,26 @@ public struct VHDFormat: ImageFormat {
       notes.append("the checksum of the dynamic disk header is wrong")
     }
     return try VHDDynamicImage(
-      source, footer: footer, header: header,
+      source, footer: footer, header: header, dataEnd: dataEnd,
       description: footer.description(
         "dynamic", [("block size", "\(header.blockSize)")], notes))
   }
 
-  /// The footer at the end, or where that is damaged its copy at the start.
+  /// The footer at the end, or where that is damaged its copy at the start; and where in the file the
+  /// disk's data ends at the latest.
   private static func footer(
     of source: any Storage, _ notes: inout [String]
-  ) throws(DiskError) -> VHDFooter {
-    var damaged: VHDFooter? = nil
+  ) throws(DiskError) -> (VHDFooter, dataEnd: FileOffset) {
+    var damaged: (VHDFooter, FileOffset)? = nil
     var failure: DiskError? = nil
     for length in footerLengths where source.size >= UInt64(length) {
-      let reader = try source.reader(
-        at: FileOffset(source.size - UInt64(length)), count: length)
+      let place = FileOffset(source.size - UInt64(length))
+      let reader = try source.reader(at: place, count: length)
       guard reader.matches(VHDFooter.cookie, at: 0) else { continue }
       do throws(DiskError) {
         let footer = try VHDFooter(reader)
-        if footer.hasValidChecksum { return footer }
-        damaged = footer
+        if footer.hasValidChecksum { return (footer, place) }
+        damaged = (footer, place)
       } catch {
         failure = error
       }
@@ -71,10 +73,10 @@ public struct VHDFormat: ImageFormat {
     {
       notes.append(
         "the footer at the end of the file is missing or damaged; its copy at the start was used")
-      return copy
+      return (copy, FileOffset(source.size))
     }
     // A fixed disk has no copy. Its few fields that matter were checked one by one.
-    if let damaged, damaged.type == .fixed, damaged.currentSize <= source.size {
+    if let damaged, damaged.0.type == .fixed, damaged.0.currentSize <= damaged.1.bytes {
       notes.append("the footer's checksum is wrong")
       return damaged
     }
@@ -82,7 +84,7 @@ public struct VHDFormat: ImageFormat {
       ?? DiskError(
         .malformed,
         damaged == nil
-          ? "has no VHD footer at its end"
+          ? "has no VHD footer at its end; '--format raw' shows its bytes as they are stored"
           : "the VHD footer's checksum is wrong and there is no "
             + "copy", path: source.path,
         offset: source.size - min(source.size, UInt64(VHDFooter.byteCount)))

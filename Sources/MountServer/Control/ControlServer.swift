@@ -3,34 +3,35 @@ internal import DiskCore
 internal import Glibc
 internal import Synchronization
 
-/// The daemon's ear for everything but the kernel: the control socket, signals and the supervisor.
-///
-/// A client sends one line. `status` is answered with the mount's status; `wait` is answered when
-/// the mount has ended and all is written and released: with nothing, or with what went wrong.
+/// The daemon's ear for everything but the kernel: the control socket (`ControlWord`), signals and the
+/// supervisor.
 final class ControlServer: Sendable {
+  private let mount: ActiveMount
   private let path: String
   private let listener: CInt
   private let signals: CInt
   private let supervisor: SupervisorLink
   private let status: @Sendable () -> MountStatus
+  /// Clients to tell when the mount has ended.
   private let waiting = Mutex<[CInt]>([])
 
   /// - Throws: what kept the socket from being made.
   init(
-    socket path: String, signals: consuming SignalDescriptor, supervisor: SupervisorLink,
+    mount: ActiveMount, signals: consuming SignalDescriptor, supervisor: SupervisorLink,
     status: @escaping @Sendable () -> MountStatus
   ) throws(DiskError) {
-    self.path = path
+    self.mount = mount
     self.supervisor = supervisor
     self.status = status
     // Both are the daemon's until it ends.
     self.signals = signals.relinquish()
-    listener = Glibc.socket(
-      AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    // A daemon of this number that was killed can have left its socket.
-    unsafe unlink(path)
-    guard listener >= 0, unsafe platter_bind_unix(listener, path) == 0,
-      Glibc.listen(listener, 16) == 0
+    path = try RuntimeFolder.socket(of: mount.device)
+    listener = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    // Under its own name only once it listens: a socket that nobody listens on is cleared away.
+    let newborn = "\(path).new"
+    unsafe unlink(newborn)
+    guard listener >= 0, unsafe platter_bind_unix(listener, newborn) == 0,
+      Glibc.listen(listener, 16) == 0, unsafe rename(newborn, path) == 0
     else { throw DiskError(system: errno, "cannot listen on the control socket", path: path) }
   }
 
@@ -40,19 +41,22 @@ final class ControlServer: Sendable {
   }
 
   private func attend() {
-    var supervised = true
+    var isSupervised = true
     while true {
+      let clients = waiting.withLock { $0 }
       let ready = waitForInput(
-        [listener, signals] + (supervised ? [supervisor.channel.descriptor] : []))
+        [listener, signals] + (isSupervised ? [supervisor.channel.descriptor] : []) + clients)
       if ready.contains(supervisor.channel.descriptor) {
         switch supervisor.channel.receive()?.message {
         case .end: end()
-        case nil: supervised = false
+        case nil: isSupervised = false
         default: break
         }
       }
       if ready.contains(signals) { signalled() }
       if ready.contains(listener) { accept() }
+      // They have said all that they have to say: now they can only have gone.
+      for client in clients where ready.contains(client) { forget(client) }
     }
   }
 
@@ -61,13 +65,19 @@ final class ControlServer: Sendable {
     guard unsafe read(signals, &info, MemoryLayout<signalfd_siginfo>.size) > 0,
       info.ssi_signo != UInt32(SIGHUP)
     else { return }
-    // The supervisor unmounts; where it is gone, nothing is left but to go too.
-    if !supervisor.channel.send(.endRequested) { end() }
+    guard !supervisor.channel.send(.endRequested) else { return }
+    // Nobody is left to do it for us.
+    if !mount.unmount(lazily: false) { mount.unmount(lazily: true) }
+    end()
   }
 
   private func accept() {
     let client = Glibc.accept(listener, nil, nil)
-    guard client >= 0 else { return }
+    guard client >= 0 else {
+      // Out of descriptors: poll would come back at once.
+      usleep(100_000)
+      return
+    }
     _ = fcntl(client, F_SETFD, FD_CLOEXEC)
     // A client that says nothing must not keep the others waiting for long.
     var patience = timeval(tv_sec: 1, tv_usec: 0)
@@ -77,27 +87,35 @@ final class ControlServer: Sendable {
     let count = unsafe line.withUnsafeMutableBytes { bytes in
       unsafe recv(client, bytes.baseAddress, bytes.count, 0)
     }
-    switch String(decoding: line.prefix(max(0, count)), as: UTF8.self) {
-    case "status\n":
-      TextSocket.write(JSON.text(of: status()), to: client)
+    switch ControlWord(line: String(decoding: line.prefix(max(0, count)), as: UTF8.self)) {
+    case .status:
+      DescriptorText.send(JSON.text(of: status()), to: client)
       close(client)
-    case "wait\n":
+    case .wait:
       waiting.withLock { $0.append(client) }
-      TextSocket.write("waiting\n", to: client)
-    default:
-      close(client)
+      DescriptorText.send(ControlWord.waiting, to: client)
+    case .end: end()
+    case nil: close(client)
     }
   }
 
-  /// Tells those who wait that all is written and released.
-  func finish() {
-    unsafe unlink(path)
-    for client in waiting.withLock({ $0 }) { close(client) }
+  private func forget(_ client: CInt) {
+    waiting.withLock { $0.removeAll { $0 == client } }
+    close(client)
   }
 
-  /// Ends the daemon while the kernel still holds the connection.
+  /// Tells those who wait that all is written and released, or what went wrong.
+  func finish(failure: DiskError?) {
+    unsafe unlink(path)
+    for client in waiting.withLock({ $0 }) {
+      DescriptorText.send(failure.map { "\($0)\n" } ?? ControlWord.done, to: client)
+    }
+  }
+
+  /// Ends the daemon while the kernel still holds the connection. Nothing can be unwritten on a mount
+  /// that is read only.
   private func end() -> Never {
-    finish()
-    exit(0)
+    finish(failure: nil)
+    _exit(0)
   }
 }

@@ -1,17 +1,28 @@
-internal import CPosix
 public import DiskCore
 internal import Glibc
 
 /// The running mounts of this user, as their daemons describe them.
 public enum LiveMounts {
-  /// All of them, by mount point. Sockets that dead daemons left are removed.
+  /// All of them, by mount point. A daemon that does not answer is left out; the sockets of dead ones
+  /// are removed.
   ///
   /// - Throws: what kept the runtime folder from being read.
   public static func all() throws(DiskError) -> [MountStatus] {
-    try RuntimeFolder.sockets().compactMap { socket in
-      guard let text = ask("status", at: socket) else { return nil }
-      return JSON.value(MountStatus.self, from: text)
-    }.sorted { $0.mountPoint < $1.mountPoint }
+    try RuntimeFolder.sockets().compactMap(status(at:))
+      .sorted { ($0.mountPoint, $0.mountedAt) < ($1.mountPoint, $1.mountedAt) }
+  }
+
+  private static func status(at socket: String) -> MountStatus? {
+    guard let client = ControlClient.connect(socket, saying: .status, patience: 2) else {
+      return nil
+    }
+    return JSON.value(MountStatus.self, from: client.answer())
+  }
+
+  /// Whether the mount is at its place, as seen from here: one that was detached while in use, or that
+  /// lives in another namespace, is not.
+  public static func isVisible(_ mount: MountStatus) -> Bool {
+    MountTable.platterMounts().contains { $0.device == mount.device }
   }
 
   /// Unmounts and waits until everything is written, the image is closed and both processes have
@@ -20,67 +31,66 @@ public enum LiveMounts {
   /// - Parameters:
   ///   - path: the mount point as the user typed it.
   ///   - lazily: detach it even while somebody uses it; then nothing is waited for.
-  /// - Throws: `notFound` where no Platter mount is there, `busy` naming who uses it.
+  /// - Throws: `notFound` where no Platter mount is there, `busy` naming who uses it, `inputOutput`
+  ///   with the daemon's own words where it failed at the end.
   public static func unmount(_ path: String, lazily: Bool) throws(DiskError) {
     let mountPoint = try MountPoint.resolved(path)
-    let status = try all().first { $0.mountPoint == mountPoint }
-    guard MountTable.entry(at: mountPoint) != nil else {
+    guard let entry = MountTable.entry(at: mountPoint) else {
       throw DiskError(.notFound, "no Platter mount is here; 'platter list' shows them", path: path)
     }
-    guard let status else {
-      // Its daemon is gone, so nothing can be lost by detaching it.
-      return try Fusermount.unmount(mountPoint, lazily: true)
+    if MountTable.isDead(mountPoint) {
+      try Fusermount.unmount(mountPoint, lazily: true)
+    } else if lazily {
+      try Fusermount.unmount(mountPoint, lazily: true)
+    } else {
+      try unmountAndWait(entry, path)
     }
-    let waiting = try lazily ? nil : RuntimeFolder.socket(of: status.daemonPid)
-    let connection = waiting.flatMap { open($0, saying: "wait") }
+    // The supervisor does this, unless it was killed.
+    if try RuntimeFolder.holds(mountPoint) { unsafe rmdir(mountPoint) }
+  }
+
+  private static func unmountAndWait(
+    _ entry: MountTable.Entry, _ path: String
+  ) throws(DiskError) {
+    let socket = try RuntimeFolder.socket(of: entry.device)
+    let supervisor = status(at: socket)?.supervisorPid
+    // Said before the unmount, after which there may be nobody to hear it.
+    let client = ControlClient.connect(socket, saying: .wait, patience: 10)
+    let isWaitedFor = client?.isWaitedFor() ?? false
     do throws(DiskError) {
-      try Fusermount.unmount(mountPoint, lazily: lazily)
+      try Fusermount.unmount(entry.mountPoint, lazily: false)
     } catch {
-      if let connection { close(connection) }
       guard error.kind == .busy else { throw error }
-      throw DiskError(.busy, "is in use\(OpenFiles.description(under: mountPoint))", path: path)
+      throw DiskError(
+        .busy, "is in use\(OpenFiles.description(under: entry.mountPoint))", path: path)
     }
-    guard let connection else { return }
-    _ = TextSocket.readAll(connection)
-    close(connection)
-    waitForEnd(of: status.supervisorPid)
+    guard isWaitedFor, let client else { return }
+    // The kernel ends the connection at once, unless another namespace has a copy of the mount.
+    if !client.hasAnswer(within: 1000) {
+      _ = ControlClient.connect(socket, saying: .end, patience: 2)
+    }
+    let answer = client.answer()
+    if answer != ControlWord.done {
+      let words = answer.isEmpty ? "the daemon ended without a word" : String(answer.dropLast())
+      throw DiskError(.inputOutput, words, path: path)
+    }
+    if let supervisor { waitForEnd(of: supervisor) }
   }
 
   /// The supervisor has only to notice that its daemon ended.
   private static func waitForEnd(of pid: pid_t) {
     for _ in 0..<1000 {
-      guard kill(pid, 0) == 0 else { return }
+      guard kill(pid, 0) == 0, !isZombie(pid) else { return }
       usleep(1000)
     }
   }
 
-  private static func ask(_ word: String, at socket: String) -> String? {
-    guard let connection = open(socket, saying: word) else { return nil }
-    defer { close(connection) }
-    return TextSocket.readAll(connection)
-  }
-
-  /// A connection on which `word` was said; nil where nobody listens. For `wait`, the daemon's word
-  /// that it will be told has come.
-  private static func open(_ path: String, saying word: String) -> CInt? {
-    let connection = socket(
-      AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    guard connection >= 0 else { return nil }
-    guard unsafe platter_connect_unix(connection, path) == 0 else {
-      if errno == ECONNREFUSED { unsafe unlink(path) }
-      close(connection)
-      return nil
-    }
-    guard TextSocket.write(word + "\n", to: connection) else {
-      close(connection)
-      return nil
-    }
-    if word == "wait" {
-      var word = [UInt8](repeating: 0, count: 8)
-      _ = unsafe word.withUnsafeMutableBytes { bytes in
-        unsafe recv(connection, bytes.baseAddress, bytes.count, CInt(MSG_WAITALL))
-      }
-    }
-    return connection
+  /// In a container whose first process collects nobody, ended processes stay as zombies. proc(5),
+  /// /proc/pid/stat: the state is the field behind the name in brackets.
+  private static func isZombie(_ pid: pid_t) -> Bool {
+    guard let file = try? OwnedDescriptor.open(reading: "/proc/\(pid)/stat") else { return true }
+    let text = DescriptorText.readAll(file.number)
+    guard let bracket = text.lastIndex(of: ")") else { return false }
+    return text[bracket...].dropFirst(2).first == "Z"
   }
 }

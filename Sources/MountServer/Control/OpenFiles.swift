@@ -1,3 +1,4 @@
+internal import DiskCore
 internal import Glibc
 
 /// Who uses a mount, as far as this user may know: for the message that it is busy.
@@ -25,9 +26,7 @@ enum OpenFiles {
   }
 
   private static func command(of process: String) -> String {
-    guard let target = target(of: process + "/exe"), let name = target.split(separator: "/").last
-    else { return "process" }
-    return String(name)
+    target(of: process + "/exe").map { PathParts($0).name } ?? "process"
   }
 
   private static func target(of link: String) -> String? {

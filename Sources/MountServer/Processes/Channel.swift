@@ -9,11 +9,13 @@ struct Channel: ~Copyable, Sendable {
   enum Message: Sendable {
     /// Daemon to supervisor: the image is open; mount.
     case opened
-    /// Supervisor to daemon: serve the descriptor that comes with this.
-    case serve
+    /// Supervisor to daemon: serve the descriptor that comes with this, of the mounted file system
+    /// that the kernel numbers so.
+    case serve(device: String)
     /// Daemon to supervisor, supervisor to command: the mount can be used. What to tell the user.
     case ready(notes: [String])
-    /// Daemon to supervisor, supervisor to command: it did not work, and why.
+    /// Daemon to supervisor, supervisor to command: it did not work, or it worked for a while and
+    /// then no more, and why.
     case failed(line: String)
     /// Daemon to supervisor: somebody asked the daemon to end; unmount.
     case endRequested
@@ -77,7 +79,7 @@ extension Channel.Message {
   fileprivate var text: String {
     switch self {
     case .opened: "opened"
-    case .serve: "serve"
+    case .serve(let device): "serve\0" + device
     case .ready(let notes): (["ready"] + notes).joined(separator: "\0")
     case .failed(let line): "failed\0" + line
     case .endRequested: "endRequested"
@@ -89,7 +91,7 @@ extension Channel.Message {
     let parts = text.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
     switch parts[0] {
     case "opened": self = .opened
-    case "serve": self = .serve
+    case "serve": self = .serve(device: parts.dropFirst().joined())
     case "ready": self = .ready(notes: Array(parts.dropFirst()))
     case "failed": self = .failed(line: parts.dropFirst().joined())
     case "endRequested": self = .endRequested

@@ -3,7 +3,6 @@ internal import Glibc
 internal import ImageFormats
 internal import Logging
 internal import MountTree
-internal import Partitions
 
 /// The process that opens the image and serves it until the mount is gone.
 enum Daemon {
@@ -23,26 +22,29 @@ enum Daemon {
     _ request: MountRequest, _ supervisor: SupervisorLink
   ) throws(DiskError) {
     let signals = try SignalDescriptor([SIGINT, SIGTERM, SIGHUP])
-    let log = logger(foreground: request.foreground)
-    let activity = MountActivity(log: log)
+    let activity = MountActivity(log: logger(foreground: request.foreground))
     let image = try OpenImage(path: request.image, options: request.imageOptions)
     let mounted = try MountedImage(image, request: request, activity: activity)
-    // The folder that the daemon was started in can be unmounted or removed.
-    unsafe chdir("/")
-    let control = try ControlServer(
-      socket: try RuntimeFolder.socket(of: getpid()), signals: signals, supervisor: supervisor,
-      status: { mounted.status })
     supervisor.channel.send(.opened)
-    guard let (message, number) = supervisor.channel.receive(), case .serve = message, number >= 0
+    guard let (message, number) = supervisor.channel.receive(), number >= 0,
+      case .serve(let device) = message
     else { throw DiskError(.inputOutput, "the supervisor gave no /dev/fuse") }
-    let device = OwnedDescriptor(adopting: number)
+    let connection = OwnedDescriptor(adopting: number)
+    let control = try ControlServer(
+      mount: ActiveMount(mountPoint: request.mountPoint, device: device), signals: signals,
+      supervisor: supervisor, status: { mounted.status(device: device) })
     control.start()
     let notes = mounted.notes
     let server = FileServer(
-      tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
-      started: { supervisor.channel.send(.ready(notes: notes)) })
-    try FuseSession.serve(device, by: server)
-    control.finish()
+      tree: mounted.tree(device: device), owner: mounted.owner, activity: activity,
+      cache: request.cache, started: { supervisor.channel.send(.ready(notes: notes)) })
+    do throws(DiskError) {
+      try FuseSession.serve(connection, by: server)
+      control.finish(failure: nil)
+    } catch {
+      control.finish(failure: error)
+      throw error
+    }
   }
 
   private static func logger(foreground: Bool) -> Logger {

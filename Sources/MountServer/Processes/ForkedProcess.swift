@@ -9,6 +9,7 @@ internal import Glibc
 enum ForkedProcess {
   /// Runs `body` in a copy of this process, which ends with what that returns. In the copy,
   /// descriptor 3 is `descriptor`, standard input and output are /dev/null, and all else is closed.
+  /// It keeps no folder in use: paths must be absolute.
   ///
   /// - Parameters:
   ///   - newSession: whether the copy leaves the terminal and the process group.
@@ -22,6 +23,7 @@ enum ForkedProcess {
     guard pid >= 0 else { throw DiskError(system: errno, "cannot start another process") }
     guard pid == 0 else { return pid }
     if newSession { setsid() }
+    unsafe chdir("/")
     leaveCrashesToTheKernel()
     let nothing = unsafe open("/dev/null", O_RDWR)
     for standard in [0, 1] + (keepsErrors ? [] : [2]) { dup2(nothing, CInt(standard)) }

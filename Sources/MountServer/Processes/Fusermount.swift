@@ -22,13 +22,15 @@ enum Fusermount {
     options.append("fsname=" + escaped(source))
     let run = try start(["-o", options.joined(separator: ","), "--", mountPoint], passing: theirs)
     close(theirs)
-    let words = TextSocket.readAll(run.errors.number)
+    let words = DescriptorText.readAll(run.errors.number)
     var descriptor: CInt = -1
     var byte: UInt8 = 0
     let count = unsafe platter_receive(channel.number, &byte, 1, &descriptor)
     let status = ChildProcess.wait(for: run.pid)
     guard status == 0, count >= 0, descriptor >= 0 else {
       if descriptor >= 0 { close(descriptor) }
+      // It can be killed between mounting and telling.
+      if MountTable.isDead(mountPoint) { try? unmount(mountPoint, lazily: true) }
       throw explain(words, mountPoint)
     }
     return OwnedDescriptor(adopting: descriptor)
@@ -40,7 +42,7 @@ enum Fusermount {
   /// - Throws: `busy` where somebody does; otherwise what fusermount3 said.
   static func unmount(_ mountPoint: String, lazily: Bool) throws(DiskError) {
     let run = try start((lazily ? ["-u", "-z"] : ["-u"]) + ["--", mountPoint], passing: nil)
-    let words = TextSocket.readAll(run.errors.number)
+    let words = DescriptorText.readAll(run.errors.number)
     guard ChildProcess.wait(for: run.pid) == 0 else { throw explain(words, mountPoint) }
   }
 
@@ -89,9 +91,9 @@ enum Fusermount {
   /// A backslash and a comma would end an option early.
   private static func escaped(_ text: String) -> String {
     var result = ""
-    for character in text {
-      if character == "\\" || character == "," { result += "\\" }
-      result.append(character)
+    for scalar in text.unicodeScalars {
+      if scalar == "\\" || scalar == "," { result += "\\" }
+      result.unicodeScalars.append(scalar)
     }
     return result
   }
@@ -99,11 +101,11 @@ enum Fusermount {
   private static func explain(_ words: String, _ mountPoint: String) -> DiskError {
     var line = words.split(separator: "\n").first.map(String.init) ?? "failed without a word"
     if line.hasPrefix("\(program): ") { line.removeFirst(program.count + 2) }
-    if line.contains("user_allow_other") {
+    if line.hasPrefix("option allow_other only allowed") {
       return DiskError(
         .permissionDenied, "--allow-other needs the line 'user_allow_other' in /etc/fuse.conf")
     }
-    let isBusy = line.contains("busy")
+    let isBusy = line.hasSuffix("busy")
     return DiskError(isBusy ? .busy : .inputOutput, "\(program): \(line)", path: mountPoint)
   }
 }

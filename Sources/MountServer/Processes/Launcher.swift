@@ -35,9 +35,10 @@ public enum Launcher {
     let status = Supervisor.run(request) { message in
       switch message {
       case .ready(let notes): ready(notes)
-      case .failed(let line): failure = DiskError(.invalidRequest, line)
+      case .failed(let line): failure = DiskError(.inputOutput, line)
       default: break
       }
+      return true
     }
     if let failure { throw failure }
     return status
@@ -50,5 +51,5 @@ private final class LauncherLink {
 
   init(_ channel: consuming Channel) { self.channel = consume channel }
 
-  func tell(_ message: Channel.Message) { channel.take()?.send(message) }
+  func tell(_ message: Channel.Message) -> Bool { channel.take()?.send(message) ?? false }
 }

@@ -28,15 +28,3 @@ struct SignalDescriptor: ~Copyable {
     return count == MemoryLayout<signalfd_siginfo>.size ? CInt(info.ssi_signo) : 0
   }
 }
-
-/// Waits until one of the descriptors can be read or is closed at its other end.
-///
-/// - Returns: which can; empty only where `timeout` (milliseconds, -1 for none) ran out.
-func waitForInput(_ descriptors: [CInt], timeout: CInt = -1) -> Set<CInt> {
-  var entries = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-  while true {
-    let count = unsafe poll(&entries, nfds_t(entries.count), timeout)
-    if count >= 0 { return Set(entries.filter { $0.revents != 0 }.map(\.fd)) }
-    guard errno == EINTR else { return [] }
-  }
-}

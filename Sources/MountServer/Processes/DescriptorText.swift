@@ -2,8 +2,8 @@ internal import CPosix
 internal import DiskCore
 internal import Glibc
 
-/// Text over a local socket or a pipe, until the other side closes.
-enum TextSocket {
+/// Text over a pipe, a local socket or out of /proc.
+enum DescriptorText {
   /// Everything until the end or an error.
   static func readAll(_ descriptor: CInt) -> String {
     var text: [UInt8] = []
@@ -20,14 +20,14 @@ enum TextSocket {
     }
   }
 
-  /// False where the other side is gone.
+  /// Writes to a socket; false where the other side is gone.
   @discardableResult
-  static func write(_ text: String, to descriptor: CInt) -> Bool {
+  static func send(_ text: String, to descriptor: CInt) -> Bool {
     let bytes = Array(text.utf8)
     var done = 0
     while done < bytes.count {
       let count = unsafe bytes.withUnsafeBytes { bytes in
-        unsafe send(
+        unsafe Glibc.send(
           descriptor, bytes.baseAddress?.advanced(by: done), bytes.count - done,
           CInt(MSG_NOSIGNAL))
       }

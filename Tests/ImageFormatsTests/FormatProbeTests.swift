@@ -1,0 +1,127 @@
+import DiskCore
+import ImageFormats
+import TestSupport
+import Testing
+
+@Suite struct FormatProbeTests {
+  private func probe(_ bytes: [UInt8]) throws -> FormatProbe {
+    FormatProbe(try ImageSample(of: MemoryStorage(bytes)))
+  }
+
+  /// 8 KiB of content with `bytes` at `offset`.
+  private func image(_ bytes: [UInt8], at offset: Int = 0) -> [UInt8] {
+    var image = ImageBytes(ImageBytes.pattern(8192, seed: 12))
+    image.put(bytes, at: offset)
+    return image.bytes
+  }
+
+  @Test func anythingIsRaw() throws {
+    for bytes in [
+      [0], image([]), [UInt8](repeating: 0, count: 512), ImageBytes.pattern(511, seed: 1),
+    ] {
+      let probe = try probe(bytes)
+      #expect(probe.fitting.isEmpty && probe.recognised == nil && probe.warning == nil)
+      #expect(probe.remark == "no format's signature was found: read as raw; --format overrides")
+      #expect(try probe.choice(path: "x").name == "raw")
+    }
+  }
+
+  @Test func aVHDIsPlain() throws {
+    var builder = VHDBuilder(.fixed, size: 4096)
+    for length in [512, 511] {
+      builder.footerLength = length
+      let probe = try probe(builder.file.bytes)
+      #expect(try probe.choice(path: "x").name == "vhd")
+      #expect(probe.remark == nil && probe.warning == nil)
+    }
+    // A dynamic one whose end is gone.
+    let dynamic = VHDBuilder(.dynamic, size: 1 << 20).file.bytes
+    #expect(try probe(Array(dynamic.dropLast(100))).choice(path: "x").name == "vhd")
+  }
+
+  /// A disk whose content is another image: the guest writes those bytes.
+  @Test func twoFormatsAreSaid() throws {
+    var builder = VHDBuilder(.fixed, size: 4096)
+    builder.blockSize = 4096
+    builder.blocks = [0: [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]]
+    let image = try OpenedImage(builder)
+    #expect(image.disk.layers[0].description.format == "vhd")
+    #expect(
+      image.notes == [
+        "fits more than one format: read as vhd, but it also looks like a QCOW2 image; --format "
+          + "chooses"
+      ])
+  }
+
+  /// One sample of each signature, from the formats' specifications.
+  @Test(
+    arguments: [
+      ("a QCOW image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 1]),
+      ("a QCOW2 image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 2]),
+      ("a QCOW2 image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]),
+      ("a QED image", 0, Array("QED\0".utf8)),
+      ("a VHDX image", 0, Array("vhdxfile".utf8)),
+      ("a VMDK image", 0, Array("KDMV\u{1}".utf8)),
+      ("a VMDK image", 0, Array("COWD\u{1}".utf8)),
+      ("a VMDK descriptor", 0, Array("# Disk DescriptorFile\nversion=1\n".utf8)),
+      ("a VDI image", 64, [0x7F, 0x10, 0xDA, 0xBE]),
+      ("a Parallels image", 0, Array("WithoutFreeSpace".utf8)),
+      ("a Parallels image", 0, Array("WithouFreSpacExt".utf8)),
+      ("a Bochs image", 0, Array("Bochs Virtual HD Image\0".utf8)),
+      ("a cloop image", 0, Array("#!/bin/sh\n#V2.0 Format\nmodprobe cloop".utf8)),
+      ("a CHD image", 0, Array("MComprHD".utf8)),
+      ("a CSO image", 0, Array("CISO".utf8)),
+      ("a ZSO image", 0, Array("ZISO".utf8)),
+      ("an EWF (E01) image", 0, [0x45, 0x56, 0x46, 0x09, 0x0D, 0x0A, 0xFF, 0x00]),
+      ("gzip data", 0, [0x1F, 0x8B, 0x08]),
+      ("xz data", 0, [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0x00]),
+      ("zstd data", 0, [0x28, 0xB5, 0x2F, 0xFD]),
+      ("bzip2 data", 0, Array("BZh9".utf8)),
+      ("LZ4 data", 0, [0x04, 0x22, 0x4D, 0x18]),
+      ("a ZIP archive", 0, [0x50, 0x4B, 0x03, 0x04]),
+      ("a 7z archive", 0, [0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C]),
+      ("a DMG image", 8192 - 512, Array("koly\0\0\0\u{4}".utf8)),
+    ] as [(String, Int, [UInt8])])
+  func formatsThatAreNotReadAreNamed(_ name: String, _ offset: Int, _ bytes: [UInt8]) throws {
+    let probe = try probe(image(bytes, at: offset))
+    #expect(probe.recognised == name && probe.fitting.isEmpty)
+    let error = #expect(throws: DiskError.self) { try probe.choice(path: "some.img") }
+    #expect(error?.kind == .unsupported)
+    let line = try #require(error).description
+    #expect(
+      line
+        == "some.img: is \(name), which this version of Platter does not read; '--format raw' "
+        + "shows its bytes as they are stored")
+    // One byte off is not it.
+    var other = bytes
+    other[other.count > 4 ? 3 : 1] ^= 0x80
+    if name != "a QCOW image" {
+      #expect(try self.probe(image(other, at: offset)).recognised == nil)
+    }
+  }
+
+  @Test func samplesAreTheEnds() throws {
+    let content = ImageBytes.pattern(10_000, seed: 13)
+    let sample = try ImageSample(of: MemoryStorage(content))
+    #expect(sample.head.bytes == Array(content[..<4096]))
+    #expect(sample.tail.bytes == Array(content[8976...]))
+    let small = try ImageSample(of: MemoryStorage([1, 2, 3]))
+    #expect(small.head.bytes == [1, 2, 3] && small.tail.bytes == [1, 2, 3])
+    #expect(try ImageSample(of: MemoryStorage([])).head.count == 0)
+  }
+
+  @Test func formatsByName() throws {
+    for name in ["raw", "RAW", "flat", "iso", "img"] {
+      #expect(try FormatRegistry.format(named: name).name == "raw")
+    }
+    for name in ["vhd", "vpc", "VHD", "Vpc"] {
+      #expect(try FormatRegistry.format(named: name).name == "vhd")
+    }
+    for name in ["", "qcow2", "vhdx", "raw ", "\u{1B}[2J"] {
+      let error = #expect(throws: DiskError.self) { try FormatRegistry.format(named: name) }
+      #expect(error?.kind == .invalidRequest)
+      #expect(error?.message.hasSuffix("there are vhd, raw") == true)
+      #expect(error?.message.contains("\u{1B}") == false)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import DiskCore
+import ImageFormats
+import TestSupport
+import Testing
+
+/// An image opened as the commands open it, but out of memory, and what opening it took.
+struct OpenedImage {
+  let disk: Disk
+  let storage: FaultyStorage
+  let notes: [String]
+
+  /// Opens `storage` by its content and checks what holds for any image, good or bad: at most a
+  /// second, little of the file read, and an error that names the file in one line.
+  init(_ inner: any Storage, as format: (any ImageFormat)? = nil) throws(DiskError) {
+    storage = FaultyStorage(inner)
+    let clock = ContinuousClock()
+    let start = clock.now
+    defer { #expect(start.duration(to: clock.now) < .seconds(1)) }
+    do throws(DiskError) {
+      let probe = FormatProbe(try ImageSample(of: storage))
+      let chosen = if let format { format } else { try probe.choice(path: inner.path) }
+      let layer = try chosen.open(storage)
+      disk = try Disk(layers: [layer])
+      notes = [probe.warning].compactMap(\.self) + layer.description.notes
+    } catch {
+      #expect(error.path == inner.path)
+      #expect(!"\(error)".contains { $0.isNewline })
+      throw error
+    }
+    #expect(storage.reads.reduce(0) { $0 + $1.count } < 16384, "opening reads no table")
+  }
+
+  init(_ builder: VHDBuilder) throws(DiskError) { try self.init(builder.file.storage()) }
+
+  func bytes(_ offset: Int, _ count: Int) throws -> [UInt8] {
+    try disk.whole.bytes(at: DiskOffset(UInt64(offset)), count: count)
+  }
+
+  var all: [UInt8] { get throws { try bytes(0, Int(disk.size)) } }
+}
+
+extension VHDBuilder {
+  /// What the virtual disk holds.
+  func content(_ range: Range<Int>) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: range.count)
+    let unit = Int(blockSize)
+    for (index, block) in blocks {
+      let held = (index * unit..<index * unit + block.count).clamped(to: range)
+      for place in held { result[place - range.lowerBound] = block[place - index * unit] }
+    }
+    return result
+  }
+}
+
+/// What is said of an image that was taken for a VHD and has no footer.
+let noFooter = "has no VHD footer at its end; '--format raw' shows its bytes as they are stored"
