@@ -29,8 +29,9 @@ enum MountTable {
   /// any more.
   static func isDead(_ mountPoint: String) -> Bool {
     guard entry(at: mountPoint) != nil else { return false }
-    var status = stat()
-    return unsafe lstat(mountPoint, &status) != 0 && errno == ENOTCONN
+    // Not stat(2), which the kernel can answer out of its own memory.
+    var status = statvfs()
+    return unsafe statvfs(mountPoint, &status) != 0 && errno == ENOTCONN
   }
 
   /// proc(5), /proc/pid/mountinfo: id, parent, device, root, mount point, options, optional fields,

@@ -9,7 +9,8 @@ struct MountCommand: ParsableCommand {
     abstract: "Show an image's disk and partitions as files.",
     discussion: """
       The mount point is an empty folder, or a regular file that the disk is shown in place of. \
-      Without one, a folder is made and its path printed. The image is never written to.
+      Without one, a folder is made and its path printed. The image is never written to. What is odd \
+      about an image is said on a terminal; 'info' and status.json always have it.
 
       Examples:
 
@@ -65,7 +66,7 @@ struct MountCommand: ParsableCommand {
   }
 
   private func tell(_ notes: [String], _ point: MountPoint) {
-    for note in notes { Terminal.say("note: \(printable(note))") }
+    if Terminal.errorsAreSeen { for note in notes { Terminal.say("note: \(printable(note))") } }
     // The mount is there whether or not its path can be told.
     if point.isOwned { try? Terminal.print(point.path + "\n") }
   }

@@ -97,6 +97,8 @@ final class FileServer: Sendable {
       request.reply(bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
     case .window(let window):
       let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
+      // At the end of the file and past it, where only reads that bypass the page cache get.
+      guard count > 0 else { return request.reply(bytes: []) }
       guard let room = unsafe ThreadBuffer.room(for: count) else {
         return request.reply(errno: ENOMEM)
       }
