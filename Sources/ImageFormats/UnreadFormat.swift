@@ -50,10 +50,8 @@ enum UnreadFormat {
   ]
 
   static func name(of sample: ImageSample) -> String? {
-    if let head = heads.first(where: { sample.head.matches($0.bytes, at: $0.offset) }) {
-      return head.name
-    }
-    // The UDIF trailer is the last 512 bytes.
-    return sample.tail.matches("koly", at: sample.tail.count - 512) ? "a DMG image" : nil
+    // The UDIF trailer is the last 512 bytes; before it a DMG can start with a compressed chunk.
+    if sample.tail.matches("koly", at: sample.tail.count - 512) { return "a DMG image" }
+    return heads.first { sample.head.matches($0.bytes, at: $0.offset) }?.name
   }
 }

@@ -31,20 +31,28 @@ public final class Node: Sendable {
     }
   }
 
+  public enum Kind: Sendable { case directory, file, link }
+
+  public var kind: Kind {
+    switch content {
+    case .directory: .directory
+    case .file, .report: .file
+    case .link: .link
+    }
+  }
+
   public var attributes: Attributes {
     switch content {
     case .directory:
-      return Attributes(kind: .directory, permissions: 0o555, size: 0, allocatedBytes: 0)
+      return Attributes(permissions: 0o555, size: 0, allocatedBytes: 0)
     case .file(let window):
       return Attributes(
-        kind: .file, permissions: 0o444, size: window.size,
+        permissions: 0o444, size: window.size,
         allocatedBytes: (try? allocated.get()) ?? window.size)
     case .link(let target):
-      return Attributes(
-        kind: .link, permissions: 0o777, size: UInt64(target.utf8.count), allocatedBytes: 0)
+      return Attributes(permissions: 0o777, size: UInt64(target.utf8.count), allocatedBytes: 0)
     case .report(let text):
-      return Attributes(
-        kind: .file, permissions: 0o444, size: UInt64(text().count), allocatedBytes: 0)
+      return Attributes(permissions: 0o444, size: UInt64(text().count), allocatedBytes: 0)
     }
   }
 
@@ -56,9 +64,6 @@ public final class Node: Sendable {
 
 /// What `stat` says of a node, but for owner and times, which are the mount's.
 public struct Attributes: Sendable, Equatable {
-  public enum Kind: Sendable { case directory, file, link }
-
-  public let kind: Kind
   public let permissions: UInt32
   /// In bytes.
   public let size: UInt64

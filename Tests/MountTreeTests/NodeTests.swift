@@ -100,13 +100,11 @@ import Testing
         ]
       })
     let root = try root(tree)
-    #expect(root.attributes.matches(.directory, 0o555, size: 0, allocated: 0))
-    func attributes(_ name: String) throws -> Attributes {
-      try #require(try tree.lookup(name, in: root)).attributes
-    }
-    #expect(try attributes("file").matches(.file, 0o444, size: 1 << 20, allocated: 3))
-    #expect(try attributes("link").matches(.link, 0o777, size: 10, allocated: 0))
-    #expect(try attributes("report").matches(.file, 0o444, size: 4, allocated: 0))
+    #expect(root.matches(.directory, 0o555, size: 0, allocated: 0))
+    func node(_ name: String) throws -> Node { try #require(try tree.lookup(name, in: root)) }
+    #expect(try node("file").matches(.file, 0o444, size: 1 << 20, allocated: 3))
+    #expect(try node("link").matches(.link, 0o777, size: 10, allocated: 0))
+    #expect(try node("report").matches(.file, 0o444, size: 4, allocated: 0))
   }
 
   /// Counting what is allocated can mean a walk over a table: once is enough.
@@ -143,7 +141,7 @@ import Testing
     let tree = MountTree(root: .file(try window([1, 2, 3])))
     let root = try root(tree)
     #expect(root.id == MountTree.rootID && root.isLasting)
-    #expect(root.attributes.matches(.file, 0o444, size: 3, allocated: 3))
+    #expect(root.matches(.file, 0o444, size: 3, allocated: 3))
     guard case .file(let window) = root.content else {
       Issue.record("the root is no file")
       return
@@ -164,11 +162,12 @@ import Testing
   }
 }
 
-extension Attributes {
+extension Node {
   fileprivate func matches(
     _ kind: Kind, _ permissions: UInt32, size: UInt64, allocated: UInt64
   ) -> Bool {
-    self.kind == kind && self.permissions == permissions && self.size == size
-      && allocatedBytes == allocated
+    let attributes = attributes
+    return self.kind == kind && attributes.permissions == permissions && attributes.size == size
+      && attributes.allocatedBytes == allocated
   }
 }

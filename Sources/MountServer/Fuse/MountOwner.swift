@@ -35,10 +35,10 @@ struct MountOwner: Sendable {
     var status = stat()
     status.st_ino = ino_t(node.id)
     status.st_mode =
-      switch node.content {
+      switch node.kind {
       case .directory: Glibc.S_IFDIR
       case .link: Glibc.S_IFLNK
-      case .file, .report: Glibc.S_IFREG
+      case .file: Glibc.S_IFREG
       }
     return status
   }
