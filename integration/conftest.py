@@ -56,8 +56,7 @@ def home(request, monkeypatch):
     monkeypatch.chdir(folder)
     yield folder
     left = shell.session.left_behind()
-    if left:
-        shell.session.clear()
+    shell.session.clear()
     shutil.rmtree(folder, ignore_errors=True)
     assert left == [], f"left behind: {left}"
 

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from support.files import MIB, noise, sparse_file, write_at
 from support.session import ROOT
-from support.shell import attempt, eventually, mounted, needs, refused, run, session
+from support.shell import attempt, mounted, needs, refused, run, session
 
 VERBS = ["info", "map", "hash", "cat", "mount"]
 

@@ -126,40 +126,44 @@ def test_killed_supervisor_leaves_a_working_mount(image, disk):
 
 
 def kill_both(mnt):
-    pids = status(mnt)
+    [pids] = [mount for mount in json.loads(run("platter list --json").out)["mounts"]
+              if mount["mountPoint"] == str(mnt)]
     # The supervisor first: it would unmount.
     os.kill(pids["supervisorPid"], signal.SIGKILL)
     os.kill(pids["daemonPid"], signal.SIGKILL)
     assert eventually(lambda: not session.processes())
-    assert "not connected" in attempt(f"ls {mnt}").err
 
 
 def test_both_killed_unmount_clears(image):
     mnt = mount(image)
     kill_both(mnt)
+    assert "not connected" in attempt("ls mnt").err
     run("platter unmount mnt")
     assert gone()
     assert os.listdir(mnt) == []
 
 
-def test_both_killed_the_next_mount_clears(image, disk):
-    mnt = mount(image)
+@pytest.mark.parametrize("look", ["true", "ls mnt", "ls -d mnt", "cat mnt/p1"])
+def test_both_killed_the_next_mount_clears(disk, look):
+    """Whatever the kernel still remembers of the old one, or was made to forget."""
+    mnt = mount(disk)
+    run("ls -l mnt")
     kill_both(mnt)
-    with mounted(image):
+    attempt(look)
+    with mounted(disk):
         run(f"cmp {mnt}/disk {disk}")
         assert session.mounts() == [str(mnt)]
     assert gone()
 
 
-def test_both_killed_on_a_regular_file(image, disk):
+def test_both_killed_on_a_regular_file(image, disk, home):
     Path("file").touch()
     run(f"platter mount {image} file")
-    for pid in sorted(session.processes(), reverse=True):
-        os.kill(pid, signal.SIGKILL)
-    if session.mounts():
-        run("platter unmount file")
+    kill_both(home / "file")
     with mounted(image, at="file"):
         run(f"cmp file {disk}")
+        assert session.mounts() == [str(home / "file")]
+    assert gone()
 
 
 def test_both_killed_list_does_not_show_it(disk):
@@ -180,6 +184,7 @@ def test_a_mount_point_of_its_own_is_made_again_after_both_were_killed(disk):
     if str(first) in session.mounts():
         run(f"platter unmount {first}")
     assert gone()
+    assert not first.exists() and not second.exists()
 
 
 def test_unmount_of_a_busy_mount_names_who_uses_it(busy):

@@ -5,9 +5,12 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from support.files import MIB, data_ranges, digest
 from support.images import PARTITIONS_OF_THAT_DISK
-from support.shell import mounted, run, session
+from support.session import ROOT
+from support.shell import attempt, mounted, needs, run, session
 
 START, SIZE = PARTITIONS_OF_THAT_DISK[2]
 
@@ -102,6 +105,24 @@ def test_a_name_with_everything_in_it(disk):
         assert mount["mountPoint"] == str(mnt)
 
 
+@needs("losetup")
+def test_a_block_device(disk):
+    """Its size is not the node's own, and it has no holes."""
+    if not ROOT:
+        pytest.skip("needs root, to make a loop device")
+    made = attempt(f"losetup --find --show --read-only {disk}")
+    if made.status != 0:
+        pytest.skip(f"this machine makes no loop device: {made.err.strip()}")
+    device = made.out.strip()
+    try:
+        with mounted(device) as mnt:
+            run(f"cmp {mnt}/disk {disk}")
+            assert digest(mnt / "p2") == digest(disk, offset=START, length=SIZE)
+        assert run(f"platter hash {device}").out.split()[0] == digest(disk)
+    finally:
+        run(f"losetup --detach {device}")
+
+
 def test_through_a_link_and_a_relative_path(disk, home):
     os.makedirs("deep/mnt")
     os.symlink("deep", "shortcut")
@@ -153,7 +174,6 @@ def test_list_as_a_table(image):
 
 def test_reads_from_many_at_once(image, disk):
     """The daemon answers on several threads: each reader gets its own bytes."""
-    run("echo 3 > /proc/sys/vm/drop_caches || true")
     with mounted(image, "--cache=none") as mnt:
         run(f"""for n in 1 2 3 4 5 6 7 8; do
                   cmp {mnt}/disk {disk} & pids="$pids $!"

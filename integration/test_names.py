@@ -44,7 +44,8 @@ def test_mbr_partuuid():
 EVIL = {
     1: "../../etc/x", 2: "a/b", 3: "a/b", 4: "line\nbreak\x1b[31mred", 5: "..", 6: ".",
     7: "x" + "\u0301" * 35, 8: "same", 9: "same", 10: "same-p9", 11: "\u202egnp.exe",
-    12: " lead and trail ", 13: "$(reboot)`;|&<>*?'\"", 14: "-rf", 15: "\\x2f", 16: "\U0001f4be" * 18,
+    12: " lead and trail ", 13: "$(reboot)`;|&<>*?'\"", 14: "-rf", 15: "\\x2f",
+    16: "\U0001f4be" * 18,
 }
 
 

@@ -1,8 +1,10 @@
 """One run of the suite: its folder, its copy of Platter, and what it must not leave behind."""
 
 import os
+import re
 import shutil
 import stat
+import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -101,20 +103,25 @@ class Session:
         """Takes away what a failed test left, so that the next one starts from nothing."""
         for pid in self.processes():
             kill(pid, 9)
-        time.sleep(0.1)
+            time.sleep(0.1)
         for point in self.mounts():
-            os.system(f"fusermount3 -u -z -- '{point}' 2>/dev/null")
+            subprocess.run(["fusermount3", "-u", "-z", "--", point], stderr=subprocess.DEVNULL)
+        for entry in self.me.runtime.glob("platter/*"):
+            entry.rmdir() if entry.is_dir() else entry.unlink()
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fuse_mounts():
+    """As proc(5) has them: space, tab, newline and backslash stand as three octal digits."""
     points = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        place, _, rest = line.partition(" - ")
-        if rest.split(" ")[0] == "fuse.platter":
-            points.append(place.split(" ")[4].encode().decode("unicode_escape"))
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        place, _, rest = line.partition(b" - ")
+        if rest.split(b" ")[0] == b"fuse.platter":
+            point = re.sub(rb"\\(\d{3})", lambda digits: bytes([int(digits[1], 8)]),
+                           place.split(b" ")[4])
+            points.append(os.fsdecode(point))
     return points
 
 

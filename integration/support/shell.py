@@ -18,7 +18,8 @@ session: Session = None  # Made by conftest.py before any test is read.
 
 PACKAGES = {
     "blkid": "util-linux", "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs",
-    "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools", "mkswap": "util-linux",
+    "losetup": "mount", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools",
+    "mkswap": "util-linux",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux",
     "sfdisk": "fdisk", "time": "time", "unshare": "util-linux",
 }
@@ -84,7 +85,8 @@ def refused(command, *words, **options):
     result = attempt(command, **options)
     assert result.status != 0, f"should have failed:\n{result}"
     assert result.status < 128, f"should not have crashed:\n{result}"
-    assert re.fullmatch(r"platter: [^\n]+\n", result.err), f"is not one line of Platter's:\n{result}"
+    is_one_line = re.fullmatch(r"platter: [^\n]+\n", result.err)
+    assert is_one_line, f"is not one line of Platter's:\n{result}"
     assert result.out == "", str(result)
     for word in words:
         assert str(word) in result.err, f"does not say '{word}':\n{result}"
@@ -100,10 +102,12 @@ def mounted(image, *options, at="mnt", user=None):
     """Mounts an image, and unmounts it whatever happens meanwhile. Gives the mount point, which is
     made where it does not exist."""
     point = Path(at).absolute()
-    if not point.exists():
+    try:
         point.mkdir()
         if user is not None:
             os.chown(point, user.uid, user.gid)
+    except FileExistsError:
+        pass  # Also where a mount is that lost its daemon, into which nobody can look.
     run(f"platter mount {' '.join(options)} {quoted(image)} {quoted(point)}", user=user)
     try:
         yield point

@@ -17,6 +17,8 @@ struct Channel: ~Copyable, Sendable {
     /// Daemon to supervisor, supervisor to command: it did not work, or it worked for a while and
     /// then no more, and why.
     case failed(line: String)
+    /// Command to supervisor: it has heard, and will tell the user.
+    case heard
     /// Daemon to supervisor: somebody asked the daemon to end; unmount.
     case endRequested
     /// Supervisor to daemon: the mount is gone, or going; end when all is written.
@@ -82,6 +84,7 @@ extension Channel.Message {
     case .serve(let device): "serve\0" + device
     case .ready(let notes): (["ready"] + notes).joined(separator: "\0")
     case .failed(let line): "failed\0" + line
+    case .heard: "heard"
     case .endRequested: "endRequested"
     case .end: "end"
     }
@@ -94,6 +97,7 @@ extension Channel.Message {
     case "serve": self = .serve(device: parts.dropFirst().joined())
     case "ready": self = .ready(notes: Array(parts.dropFirst()))
     case "failed": self = .failed(line: parts.dropFirst().joined())
+    case "heard": self = .heard
     case "endRequested": self = .endRequested
     case "end": self = .end
     default: return nil

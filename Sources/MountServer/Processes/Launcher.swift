@@ -15,8 +15,12 @@ public enum Launcher {
     }
     close(theirs)
     switch channel.receive()?.message {
-    case .ready(let notes): return notes
-    case .failed(let line): throw DiskError(.invalidRequest, line)
+    case .ready(let notes):
+      channel.send(.heard)
+      return notes
+    case .failed(let line):
+      channel.send(.heard)
+      throw DiskError(.invalidRequest, line)
     default:
       throw DiskError(
         .inputOutput, "the supervisor ended while it mounted; this is a bug in Platter",
@@ -51,5 +55,9 @@ private final class LauncherLink {
 
   init(_ channel: consuming Channel) { self.channel = consume channel }
 
-  func tell(_ message: Channel.Message) -> Bool { channel.take()?.send(message) ?? false }
+  /// Whether the command has heard it: one that was killed meanwhile has nobody to tell.
+  func tell(_ message: Channel.Message) -> Bool {
+    guard let channel = channel.take(), channel.send(message) else { return false }
+    return if case .heard = channel.receive()?.message { true } else { false }
+  }
 }
