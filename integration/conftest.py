@@ -35,6 +35,11 @@ def pytest_report_header(config):
     return config.platter_notes
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    """Said again at the end: -q leaves the header out."""
+    terminalreporter.write_line(config.platter_notes[0])
+
+
 def pytest_unconfigure(config):
     if shell.session is not None:
         shell.session.remove()
