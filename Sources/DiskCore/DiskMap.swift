@@ -34,7 +34,7 @@ extension Window {
     return try mapEntry(at: offset, limit: limit, &cursor)
   }
 
-  private func mapEntry(
+  func mapEntry(
     at offset: DiskOffset, limit: UInt64 = .max, _ cursor: inout RegionCursor
   ) throws(DiskError) -> MapEntry {
     let (extent, layer) = try disk.resolve(
@@ -151,7 +151,7 @@ extension MapEntry {
 
 /// Remembers the region of a file that was asked for last, so that a walk over a million blocks of
 /// one file costs a system call for each of the file's holes and not for each block.
-private struct RegionCursor {
+struct RegionCursor {
   private var storage: (any Storage)? = nil
   private var range: Range<UInt64> = 0..<0
   private var isHole = false

@@ -1,20 +1,34 @@
 extension Window {
-  /// Gives the whole window to `consume`, in order, in pieces of `pieceSize` bytes (the last can be
-  /// shorter) that are valid during the call only.
+  /// Gives the whole window to `consume`, in order, in pieces of at most `pieceSize` bytes that are
+  /// valid during the call only. What is known to be zeros is not read.
   ///
   /// - Throws: what the disk or `consume` throws.
   public func stream(
     pieceSize: Int = 1 << 20, to consume: (RawSpan) throws(DiskError) -> Void
   ) throws(DiskError) {
-    var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(pieceSize), size)))
+    let largest = UInt64(pieceSize)
+    var bytes = [UInt8](repeating: 0, count: Int(min(largest, size)))
+    var isZero = true
+    var cursor = RegionCursor()
     var place = DiskOffset.start
     while place.bytes < size {
-      let count = Int(min(UInt64(pieceSize), size - place.bytes))
+      let entry = try mapEntry(at: place, &cursor)
       var elements = bytes.mutableSpan
-      var all = unsafe elements.mutableBytes
-      var piece = all._mutatingExtracting(0..<count)
-      try read(at: place, into: &piece)
-      try consume(piece.bytes)
+      var buffer = unsafe elements.mutableBytes
+      let count: Int
+      if case .zero = entry.content {
+        count = Int(min(largest, entry.length))
+        if !isZero { buffer.fillWithZeros() }
+        isZero = true
+      } else {
+        // Whole pieces, whatever the next ranges are: the engine reads across them.
+        count = Int(min(largest, size - place.bytes))
+        var piece = buffer._mutatingExtracting(0..<count)
+        try read(at: place, into: &piece)
+        isZero = false
+      }
+      let filled = buffer._mutatingExtracting(0..<count)
+      try consume(filled.bytes)
       place = place + UInt64(count)
     }
   }
