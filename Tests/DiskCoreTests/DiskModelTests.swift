@@ -8,7 +8,7 @@ import Testing
 
   @Test(arguments: seeds) func reads(_ seed: UInt64) throws {
     var model = try DiskModel(seed: seed)
-    for _ in 0..<40 {
+    for _ in 0..<Soak.rounds(40) {
       let range = model.range()
       let read = { [disk = model.disk] in
         try disk.whole.bytes(at: DiskOffset(UInt64(range.lowerBound)), count: range.count)

@@ -162,14 +162,14 @@ private func find(_ bytes: [UInt8]) throws -> FileSystemSignature? {
     }
   }
 
-  @Test func mutationsNeverTrap() throws {
+  @Test func fuzzedSuperblocksNeverTrap() throws {
     var random = SeededRandom(seed: 11)
     let clock = ContinuousClock()
     let start = clock.now
     for image in Self.all {
       // Where bytes are set at all is where a change matters.
       let places = image.indices.filter { image[$0] != 0 }
-      for _ in 0..<150 {
+      for _ in 0..<Soak.rounds(150) {
         var changed = image
         for _ in 0..<Int.random(in: 1...6, using: &random) {
           let near =

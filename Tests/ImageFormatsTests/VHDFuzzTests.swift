@@ -6,7 +6,7 @@ import Testing
 /// Valid VHDs with bytes overwritten at random: whatever comes of it, it is bytes or a `DiskError`.
 /// A trap ends the test run.
 @Suite struct VHDFuzzTests {
-  private static let iterations = 1500
+  private static let iterations = Soak.rounds(1500)
 
   private static func seedImage(_ type: VHDBuilder.DiskType) -> (bytes: [UInt8], fields: [Int]) {
     var builder = VHDBuilder(type, size: 10_240)

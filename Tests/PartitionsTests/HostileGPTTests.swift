@@ -146,9 +146,9 @@ private let twoPartitions: [Int: Entry] = [
   }
 
   /// Every byte of the table may be anything.
-  @Test func mutationsNeverTrap() throws {
+  @Test func fuzzedTablesNeverTrap() throws {
     var random = SeededRandom(seed: 2)
-    for _ in 0..<1500 {
+    for _ in 0..<Soak.rounds(1500) {
       var builder = GPTBuilder(sectorCount: 512, entries: twoPartitions)
       builder.entryCount = 8
       let seeds = (random.next(), random.next())

@@ -129,9 +129,9 @@ func readQuickly(_ disk: Disk, sectorSize: UInt64? = nil) throws -> PartitionTab
     #expect(table.notes.count == 1 && table.notes[0].contains("scratched"))
   }
 
-  @Test(arguments: 0..<8) func randomSectorsNeverTrap(_ seed: UInt64) throws {
+  @Test(arguments: 0..<8) func fuzzedSectorsNeverTrap(_ seed: UInt64) throws {
     var random = SeededRandom(seed: seed)
-    for _ in 0..<200 {
+    for _ in 0..<Soak.rounds(200) {
       var image = ImageBytes(ImageBytes.pattern(64 * 512, seed: random.next()))
       for sector in 0..<64 {
         for slot in 0..<4 {
