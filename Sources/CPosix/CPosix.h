@@ -83,27 +83,34 @@ platter_spawn_close_from(posix_spawn_file_actions_t *actions, int first)
 	return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
+// False where the path is too long for a socket's address.
+static inline int platter_unix_address(struct sockaddr_un *address, const char *path)
+{
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	if (strlen(path) >= sizeof(address->sun_path)) {
+		errno = ENAMETOOLONG;
+		return 0;
+	}
+	strcpy(address->sun_path, path);
+	return 1;
+}
+
 static inline int platter_connect_unix(int socket, const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
+	if (!platter_unix_address(&address, path))
 		return -1;
-	}
-	strcpy(address.sun_path, path);
 	return connect(socket, (struct sockaddr *)&address, sizeof(address));
 }
 
 static inline int platter_bind_unix(int socket, const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
+	if (!platter_unix_address(&address, path))
 		return -1;
-	}
-	strcpy(address.sun_path, path);
 	return bind(socket, (struct sockaddr *)&address, sizeof(address));
 }
 

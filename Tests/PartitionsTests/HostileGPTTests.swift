@@ -5,16 +5,6 @@ import Testing
 
 private typealias Entry = GPTBuilder.Entry
 
-private func read(_ builder: GPTBuilder, sectorSize: UInt64? = nil) throws -> PartitionTable {
-  try readQuickly(
-    Disk.holding(size: builder.size, pieces: builder.pieces), sectorSize: sectorSize)
-}
-
-private let twoPartitions: [Int: Entry] = [
-  0: Entry(first: 40, last: 99, name: Array("boot".utf16), attributes: 4),
-  4: Entry(first: 200, last: 299, name: Array("größe 🐧".utf16)),
-]
-
 /// The GPT rows of shared/HOSTILE.md.
 @Suite struct HostileGPTTests {
   private func withHeaders(_ edit: @escaping GPTBuilder.Edit) throws -> PartitionTable {

@@ -41,17 +41,20 @@ struct Supervisor: ~Copyable {
     close(theirs)
 
     var mount: ActiveMount? = nil
+    let started: ActiveMount
     do throws(DiskError) {
-      let mounted = try start(daemon, &mount)
-      try watch(daemon, pid, mounted)
+      started = try start(daemon, &mount)
     } catch {
       kill(pid, SIGKILL)
       _ = ChildProcess.wait(for: pid)
       mount?.clear()
       throw error
     }
-    mount?.clear()
-    if request.ownsMountPoint { unsafe rmdir(request.mountPoint) }
+    defer {
+      started.clear()
+      if request.ownsMountPoint { unsafe rmdir(request.mountPoint) }
+    }
+    try watch(daemon, pid, started)
   }
 
   /// From the daemon's word that it has opened the image to its word that it serves it.
