@@ -27,11 +27,8 @@ struct HashCommand: ParsableCommand {
   func run() throws {
     let window = try image.window(partition)
     let digests = try algorithm.map { try Digest($0) }
-    var progress = Progress(of: window.size, "hash \(printable(image.image))")
-    defer { progress.end() }
-    try window.stream { (piece) throws(DiskError) in
+    try read(window) { piece in
       for digest in digests { digest.update(piece) }
-      progress.advance(by: UInt64(piece.byteCount))
     }
     for digest in digests {
       let text = digest.finish().map { hexadecimal($0) }.joined()
@@ -39,6 +36,18 @@ struct HashCommand: ParsableCommand {
       let tag = digest.algorithm.rawValue.uppercased()
       try Terminal.print(
         digests.count == 1 ? "\(text)  \(name)\n" : "\(tag) (\(name)) = \(text)\n")
+    }
+  }
+
+  /// Shows how far it is, and clears that line again however it ends.
+  private func read(
+    _ window: Window, _ consume: (RawSpan) -> Void
+  ) throws(DiskError) {
+    var progress = Progress(of: window.size, "hash \(printable(image.image))")
+    defer { progress.end() }
+    try window.stream { (piece) throws(DiskError) in
+      consume(piece)
+      progress.advance(by: UInt64(piece.byteCount))
     }
   }
 }
