@@ -165,7 +165,6 @@ private func find(_ bytes: [UInt8]) throws -> FileSystemSignature? {
   @Test func fuzzedSuperblocksNeverTrap() throws {
     var random = SeededRandom(seed: 11)
     let clock = ContinuousClock()
-    let start = clock.now
     for image in Self.all {
       // Where bytes are set at all is where a change matters.
       let places = image.indices.filter { image[$0] != 0 }
@@ -180,10 +179,10 @@ private func find(_ bytes: [UInt8]) throws -> FileSystemSignature? {
               .randomElement(using: &random) ?? 0
           }
         }
-        _ = try find(changed)
+        let took = try clock.measure { _ = try find(changed) }
+        #expect(took < .seconds(1))
       }
     }
-    #expect(start.duration(to: clock.now) < .seconds(10))
   }
 
   private static let all: [[UInt8]] = [
