@@ -26,7 +26,7 @@ let package = Package(
     .executable(name: "platter", targets: ["platter"]),
     .library(
       name: "DiskImages",
-      targets: ["Digests", "DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
+      targets: ["Decoders", "Digests", "DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -34,7 +34,12 @@ let package = Package(
   ],
   targets: [
     .target(name: "DiskCore", swiftSettings: strict),
-    .target(name: "ImageFormats", dependencies: ["DiskCore"], swiftSettings: strict),
+    .systemLibrary(
+      name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .target(
+      name: "Decoders", dependencies: ["CDeflate", "CZstd"], swiftSettings: strict),
+    .target(name: "ImageFormats", dependencies: ["Decoders", "DiskCore"], swiftSettings: strict),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
     .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),

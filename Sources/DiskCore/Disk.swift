@@ -8,10 +8,15 @@ public final class Disk: Sendable {
   public let size: UInt64
   /// How many extents may still be looked at to count allocated bytes.
   let countingBudget = Atomic(Limits.countedExtents)
+  private let blocks: BlockCache
 
-  /// - Parameter layers: top first, at least one.
+  /// - Parameters:
+  ///   - layers: top first, at least one.
+  ///   - blocks: where decoded blocks are kept; disks over the same layers can share it.
   /// - Throws: `unsupported` for a disk larger than `Limits.largestDisk`.
-  public init(layers: [any ImageLayer]) throws(DiskError) {
+  public init(
+    layers: [any ImageLayer], blocks: BlockCache = BlockCache()
+  ) throws(DiskError) {
     guard let top = layers.first else { throw DiskError(.invalidRequest, "a disk of no layers") }
     guard top.size <= Limits.largestDisk else {
       throw DiskError(
@@ -19,6 +24,7 @@ public final class Disk: Sendable {
         path: top.files.first?.path)
     }
     self.layers = layers
+    self.blocks = blocks
     size = top.size
   }
 
@@ -56,10 +62,12 @@ public final class Disk: Sendable {
         run = (storage, at, range)
         continue
       }
+      var piece = buffer._mutatingExtracting(range)
       switch extent.place {
       case .zero:
-        var piece = buffer._mutatingExtracting(range)
         piece.fillWithZeros()
+      case .encoded(let decoder, let index, let at):
+        piece.copy(from: try blocks.block(index, of: decoder), at: at)
       case .unreadable(let error):
         throw error
       case .stored, .below:
@@ -103,6 +111,24 @@ public final class Disk: Sendable {
 }
 
 extension MutableRawSpan {
+  /// Takes its bytes from `source`, from `start` on; what lies outside it becomes zeros.
+  @usableFromInline
+  mutating func copy(from source: [UInt8], at start: Int) {
+    let count = max(0, min(byteCount, source.count - start))
+    unsafe withUnsafeMutableBytes { target in
+      unsafe source.withUnsafeBytes { bytes in
+        if start >= 0, count > 0 {
+          unsafe target.copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
+        }
+      }
+    }
+    if count < byteCount {
+      var rest = _mutatingExtracting(count..<byteCount)
+      rest.fillWithZeros()
+    }
+  }
+
   /// Sets every byte to 0.
   @usableFromInline
   mutating func fillWithZeros() {

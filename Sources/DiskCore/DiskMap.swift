@@ -4,6 +4,7 @@ internal import Synchronization
 public struct MapEntry: Sendable {
   public enum Content: Sendable {
     case data
+    case compressed
     case zero
     case unreadable(DiskError)
   }
@@ -14,8 +15,10 @@ public struct MapEntry: Sendable {
   public let content: Content
   /// Which layer of the stack says so, 0 for the top one.
   public let layer: Int
-  /// Where the bytes are stored; nil for zeros and for what is unreadable.
-  public let stored: (path: String, at: FileOffset)?
+  /// The file that the bytes come from; nil for zeros and for what is unreadable.
+  public let path: String?
+  /// Where in that file they are; nil where they are compressed.
+  public let fileOffset: FileOffset?
 }
 
 extension Window {
@@ -40,9 +43,12 @@ extension Window {
     let (extent, layer) = try disk.resolve(
       start + offset.bytes, limit: min(limit, size - offset.bytes))
     func entry(
-      _ content: MapEntry.Content, _ length: UInt64, _ stored: (String, FileOffset)? = nil
+      _ content: MapEntry.Content, _ length: UInt64, _ path: String? = nil,
+      _ at: FileOffset? = nil
     ) -> MapEntry {
-      MapEntry(offset: offset, length: length, content: content, layer: layer, stored: stored)
+      MapEntry(
+        offset: offset, length: length, content: content, layer: layer, path: path,
+        fileOffset: at)
     }
     switch extent.place {
     case .zero, .below:
@@ -52,13 +58,15 @@ extension Window {
     case .stored(let storage, let at):
       let region = try cursor.region(of: storage, at: at, limit: extent.length)
       let length = min(extent.length, max(1, region.length))
-      return region.isHole ? entry(.zero, length) : entry(.data, length, (storage.path, at))
+      return region.isHole ? entry(.zero, length) : entry(.data, length, storage.path, at)
+    case .encoded(let decoder, _, _):
+      return entry(.compressed, extent.length, decoder.source.path)
     }
   }
 
   /// Calls `visit` for each range of the window in order, neighbours of one kind joined: zeros with
-  /// zeros, data with data that follows it in the same file, and what is unreadable, for which the
-  /// first reason stands.
+  /// zeros, data with data that follows it in the same file, compressed data of one file, and what
+  /// is unreadable, for which the first reason stands.
   public func forEachMapEntry(
     _ visit: (MapEntry) throws(DiskError) -> Void
   ) throws(DiskError) {
@@ -126,7 +134,10 @@ extension Window {
     while place.bytes < size {
       guard disk.countingBudget.subtract(1, ordering: .relaxed).newValue >= 0 else { return nil }
       let entry = try mapEntry(at: place, &cursor)
-      if case .data = entry.content { total += entry.length }
+      switch entry.content {
+      case .data, .compressed: total += entry.length
+      case .zero, .unreadable: break
+      }
       place = place + entry.length
     }
     return total
@@ -140,9 +151,10 @@ extension MapEntry {
     switch (content, next.content) {
     case (.zero, .zero), (.unreadable, .unreadable):
       return true
+    case (.compressed, .compressed):
+      return path == next.path
     case (.data, .data):
-      guard let here = stored, let there = next.stored else { return false }
-      return here.path == there.path && here.at.adding(length) == there.at
+      return path == next.path && fileOffset?.adding(length) == next.fileOffset
     default:
       return false
     }

@@ -5,6 +5,8 @@ public struct Extent: Sendable {
     case zero
     /// These bytes of a source, from `at` on.
     case stored(any Storage, at: FileOffset)
+    /// Inside block `index` of `decoder`, which decodes to more than `at` bytes, from `at` on.
+    case encoded(any BlockDecoder, index: UInt64, at: Int)
     /// This layer has nothing here: ask the next layer down, at this offset of its own. Past that
     /// layer's end, and below the last layer, are zeros.
     case below(DiskOffset)

@@ -5,6 +5,7 @@ public final class FileStorage: Storage {
   public let path: String
   public let size: UInt64
   public let modificationTime: (seconds: Int, nanoseconds: Int)
+  public let identity: FileIdentity?
   private let descriptor: OwnedDescriptor
   private let isRegular: Bool
 
@@ -12,8 +13,12 @@ public final class FileStorage: Storage {
   ///
   /// - Throws: what `open(2)` says; `invalidRequest` for a directory or anything else that is
   ///   neither a regular file nor a block device.
-  public init(path: String) throws(DiskError) {
-    let descriptor = try OwnedDescriptor.open(reading: path)
+  public convenience init(path: String) throws(DiskError) {
+    try self.init(adopting: OwnedDescriptor.open(reading: path), path: path)
+  }
+
+  /// Takes a file that is open for reading; as `init(path:)`.
+  public init(adopting descriptor: consuming OwnedDescriptor, path: String) throws(DiskError) {
     var status = stat()
     guard unsafe fstat(descriptor.number, &status) == 0 else {
       throw DiskError(system: errno, "cannot look at it", path: path)
@@ -37,6 +42,7 @@ public final class FileStorage: Storage {
     guard size <= Limits.largestDisk else {
       throw DiskError(.unsupported, "is larger than \(Limits.largestDisk) bytes", path: path)
     }
+    identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     modificationTime = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
     self.path = path
     self.descriptor = descriptor

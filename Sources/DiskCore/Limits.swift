@@ -18,4 +18,10 @@ public enum Limits {
 
   /// The memory one lazily read table may keep, in bytes.
   public static let residentTable = 16 << 20
+
+  /// The largest compressed block that is decoded as one, in bytes.
+  public static let largestBlock = 16 << 20
+
+  /// How many bytes of decoded blocks an open image keeps.
+  public static let decodedBlocks = 64 << 20
 }

@@ -15,6 +15,37 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     return number
   }
 
+  /// `O_PATH` of open(2), which Glibc's module hides behind _GNU_SOURCE.
+  private static let pathOnly: CInt = 0o10_000_000
+
+  /// Finds what `path` leads to without opening it: nothing happens to a FIFO or a device.
+  ///
+  /// - Throws: as `open(reading:)`.
+  public static func open(locating path: String) throws(DiskError) -> OwnedDescriptor {
+    let number = unsafe Glibc.open(path, Self.pathOnly | O_CLOEXEC)
+    guard number >= 0 else { throw DiskError(system: errno, "cannot open", path: path) }
+    return OwnedDescriptor(adopting: number)
+  }
+
+  /// The path in /proc that opens this very file again.
+  public var procPath: String { "/proc/self/fd/\(number)" }
+
+  /// The absolute path of the file, without links.
+  ///
+  /// - Throws: `unavailable` where /proc is not mounted.
+  public func realPath() throws(DiskError) -> String {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    let count = unsafe readlink(procPath, &buffer, Int(PATH_MAX))
+    guard count > 0 else { throw DiskError(.unavailable, "/proc is not mounted") }
+    return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  /// Whether it is a regular file.
+  public var isRegularFile: Bool {
+    var status = stat()
+    return unsafe fstat(number, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+  }
+
   /// Opens `path` for reading. FIFOs and terminals do not block the open.
   ///
   /// - Throws: `notFound`, `permissionDenied` or `inputOutput`.

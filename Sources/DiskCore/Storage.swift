@@ -25,8 +25,17 @@ public protocol Storage: AnyObject, Sendable {
   /// How many bytes the file occupies where it is kept.
   var allocatedBytes: UInt64 { get }
 
+  /// Which file it is, however many paths lead there; nil where it is not a single file.
+  var identity: FileIdentity? { get }
+
   /// When the bytes last changed, in seconds and nanoseconds since 1970.
   var modificationTime: (seconds: Int, nanoseconds: Int) { get }
+}
+
+/// A file's device and number on it.
+public struct FileIdentity: Hashable, Sendable {
+  public let device: UInt64
+  public let inode: UInt64
 }
 
 public struct StorageRegion: Sendable, Equatable {
@@ -41,6 +50,7 @@ public struct StorageRegion: Sendable, Equatable {
 
 extension Storage {
   public var parts: [any Storage] { [self] }
+  public var identity: FileIdentity? { nil }
 
   /// `count` bytes from `offset` on, for headers and tables.
   ///

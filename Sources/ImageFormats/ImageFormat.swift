@@ -15,8 +15,12 @@ public protocol ImageFormat: Sendable {
 
   /// Parses what is needed to answer `extent(at:limit:)`; reads no more of the image than that.
   ///
+  /// - Parameters:
+  ///   - source: the image as it is stored.
+  ///   - files: opens what the image names besides its parent: extents, a data file. The parent is
+  ///     only named in the result, and `ImageChain` looks for it.
   /// - Throws: `malformed`, `truncated`, `unsupported`, each naming the place in the file.
-  func open(_ source: any Storage) throws(DiskError) -> any ImageLayer
+  func open(_ source: any Storage, _ files: NamedFiles) throws(DiskError) -> ParsedImage
 }
 
 /// The two ends of an image, which is all that probing looks at.
@@ -25,8 +29,11 @@ public struct ImageSample: Sendable {
   public let head: ByteReader
   /// Up to the last 1 KiB.
   public let tail: ByteReader
+  /// Of the whole image, in bytes.
+  public let size: UInt64
 
   public init(of source: any Storage) throws(DiskError) {
+    size = source.size
     head = try source.reader(at: .start, count: Int(min(4096, source.size)))
     let count = min(1024, source.size)
     tail = try source.reader(at: FileOffset(source.size - count), count: Int(count))

@@ -4,8 +4,22 @@ public import DiskCore
 public struct ImageOptions: Sendable, Hashable {
   /// `--format`: nil to go by content.
   public var format: String?
+  /// `--parent`: in place of the parent that the image names, of that one's parent, and so on.
+  public var parents: [String]
+  /// `--allow-path`: folders that images may name files in, besides their own.
+  public var allowedPaths: [String]
+  /// `--snapshot`: the older state to show in place of the disk.
+  public var snapshot: String?
 
-  public init(format: String? = nil) { self.format = format }
+  public init(
+    format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],
+    snapshot: String? = nil
+  ) {
+    self.format = format
+    self.parents = parents
+    self.allowedPaths = allowedPaths
+    self.snapshot = snapshot
+  }
 }
 
 /// An image that is open: its disk, and what there is to say about how it was opened.
@@ -17,39 +31,28 @@ public struct OpenImage: Sendable {
   public let notes: [String]
   /// How the format was chosen, where that was not plain and is not among the notes.
   public let remark: String?
+  /// The older states that can be shown beside this one; none of a snapshot.
+  public let snapshots: [DiskSnapshot]
 
   /// Opens the image at `path`, with all the files that belong to it.
   ///
   /// - Throws: `notFound`, `permissionDenied`, `invalidRequest` (a directory, an empty file, an
   ///   unknown format), `unsupported`, `malformed`, `truncated`, always naming the file.
   public init(path: String, options: ImageOptions = ImageOptions()) throws(DiskError) {
-    var forced: (any ImageFormat)? = nil
-    if let name = options.format { forced = try FormatRegistry.format(named: name) }
-    let source = try Self.source(path: path, asItStands: forced is RawFormat)
-    guard source.size > 0 else {
-      throw DiskError(.invalidRequest, "is empty: 0 bytes hold no disk", path: path)
-    }
-    let probe = FormatProbe(try ImageSample(of: source))
-    let format = if let forced { forced } else { try probe.choice(path: path) }
-    let layer = try format.open(source)
-    guard layer.size > 0 else {
-      throw DiskError(.malformed, "holds a virtual disk of 0 bytes", path: path)
-    }
-    disk = try Disk(layers: [layer])
+    let chain = try ImageChain(path: path, options: options)
+    let blocks = BlockCache()
+    let snapshots = DiskSnapshot.all(of: chain, blocks)
     self.path = path
-    let warning = forced == nil ? probe.warning : nil
-    notes = [warning].compactMap(\.self) + layer.description.notes
-    remark = forced == nil && warning == nil ? probe.remark : nil
-  }
-
-  /// The stored bytes: one file, or all parts of a split image. With `--format raw` a file is taken
-  /// as it stands.
-  private static func source(path: String, asItStands: Bool) throws(DiskError) -> any Storage {
-    if !asItStands, let parts = try SplitFileNames.parts(startingAt: path) {
-      var storages: [any Storage] = []
-      for part in parts { storages.append(try FileStorage(path: part)) }
-      return try ConcatenatedStorage(storages)
+    notes = chain.notes
+    // Said once: what is a warning is among the notes.
+    let remark = chain.levels[0].remark
+    self.remark = remark.flatMap { chain.notes.contains($0) ? nil : $0 }
+    guard let wanted = options.snapshot else {
+      disk = try Disk(layers: chain.layers, blocks: blocks)
+      self.snapshots = snapshots
+      return
     }
-    return try FileStorage(path: path)
+    disk = try DiskSnapshot.named(wanted, in: snapshots, of: path).open()
+    self.snapshots = []
   }
 }

@@ -22,7 +22,7 @@ struct DiskBar {
     switch entry.content {
     case .zero: break
     case .unreadable: damaged.formUnion(columns(entry.offset.bytes, entry.length))
-    case .data:
+    case .data, .compressed:
       let columnBytes = Double(size) / Double(width)
       let start = Double(entry.offset.bytes)
       let end = start + Double(entry.length)

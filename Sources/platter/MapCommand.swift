@@ -56,7 +56,9 @@ struct MapCommand: ParsableCommand {
     try output.add(row("START", "LENGTH", "CONTENT", "WHERE"))
     try disk.forEachMapEntry { (entry) throws(DiskError) in
       let range = MapRange(entry)
-      let place = range.path.map { "\(printable($0)) at \(range.fileOffset ?? 0)" }
+      let place = range.path.map {
+        printable($0) + (range.fileOffset.map { " at \($0)" } ?? "")
+      }
       try output.add(
         row("\(range.start)", "\(range.length)", range.type, place ?? range.reason ?? ""))
     }
@@ -69,7 +71,7 @@ private struct MapRange: Encodable {
   /// In bytes, from the start of the disk.
   let start: UInt64
   let length: UInt64
-  /// `data`, `zero` or `unreadable`.
+  /// `data`, `compressed`, `zero` or `unreadable`.
   let type: String
   /// Which layer of the chain says so, 0 for the top one.
   let layer: Int
@@ -83,14 +85,17 @@ private struct MapRange: Encodable {
     start = entry.offset.bytes
     length = entry.length
     layer = entry.layer
-    path = entry.stored?.path
-    fileOffset = entry.stored?.at.bytes
+    path = entry.path
+    fileOffset = entry.fileOffset?.bytes
     switch entry.content {
     case .zero:
       type = "zero"
       reason = nil
     case .data:
       type = "data"
+      reason = nil
+    case .compressed:
+      type = "compressed"
       reason = nil
     case .unreadable(let error):
       type = "unreadable"

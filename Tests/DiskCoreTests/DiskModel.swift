@@ -16,6 +16,14 @@ struct DiskModel {
   init(seed: UInt64, unreadable: Bool = true) throws {
     var random = SeededRandom(seed: seed)
     let storages = (0..<2).map { Self.storage(seed: seed &+ $0, &random) }
+    let blocks = storages.map { storage, content in
+      (
+        ScrambledBlocks(storage, blockSize: 1024),
+        content.map { byte -> Byte in
+          if case .data(let value) = byte { .data(~value) } else { .data(255) }
+        }
+      )
+    }
     var layers: [ScriptedLayer] = []
     var below: [Byte] = []
     for _ in 0..<Int.random(in: 1...4, using: &random) {
@@ -29,7 +37,13 @@ struct DiskModel {
         case 0..<4:
           runs.append(.init(.zero, UInt64(length)))
           run = [Byte](repeating: .zero, count: length)
-        case 4..<11:
+        case 4..<6:
+          let (decoder, content) = blocks[Int.random(in: 0...1, using: &random)]
+          let index = Int.random(in: 0..<8, using: &random)
+          let at = Int.random(in: 0...1024 - length, using: &random)
+          runs.append(.init(.encoded(decoder, index: UInt64(index), at: at), UInt64(length)))
+          run = Array(content[index * 1024 + at..<index * 1024 + at + length])
+        case 6..<11:
           let (storage, content) = storages[Int.random(in: 0...1, using: &random)]
           let at = Int.random(in: 0...content.count - length, using: &random)
           runs.append(.init(.stored(storage, at: FileOffset(UInt64(at))), UInt64(length)))

@@ -60,11 +60,13 @@ import Testing
         mapped += [DiskModel.Byte](repeating: .unreadable, count: range.count)
       case .data:
         // It says where the bytes are stored: those must be the disk's.
-        let stored = try found(entry.stored)
-        let storage = try found(model.disk.files.first { $0.path == stored.path })
-        for byte in try storage.bytes(at: stored.at, count: range.count) {
+        let storage = try found(model.disk.files.first { $0.path == entry.path })
+        for byte in try storage.bytes(at: found(entry.fileOffset), count: range.count) {
           mapped.append(.data(byte))
         }
+      case .compressed:
+        #expect(entry.path != nil && entry.fileOffset == nil)
+        mapped += model.expected[range]
       }
       previous = entry
     }

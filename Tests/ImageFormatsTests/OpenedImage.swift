@@ -5,7 +5,9 @@ import Testing
 
 /// An image opened as the commands open it, but out of memory, and what opening it took.
 struct OpenedImage {
+  /// Without parents, where it names one.
   let disk: Disk
+  let parsed: ParsedImage
   let storage: FaultyStorage
   let notes: [String]
 
@@ -19,9 +21,9 @@ struct OpenedImage {
     do throws(DiskError) {
       let probe = FormatProbe(try ImageSample(of: storage))
       let chosen = if let format { format } else { try probe.choice(path: inner.path) }
-      let layer = try chosen.open(storage)
-      disk = try Disk(layers: [layer])
-      notes = [probe.warning].compactMap(\.self) + layer.description.notes
+      parsed = try chosen.open(storage, .none)
+      disk = try Disk(layers: parsed.layers)
+      notes = [probe.warning].compactMap(\.self) + parsed.layers.flatMap(\.description.notes)
     } catch {
       #expect(error.path == inner.path)
       #expect(!"\(error)".contains { $0.isNewline })

@@ -21,7 +21,7 @@ import Testing
     // Copy 0, header 512, table 1536, bitmap 2048, block 2, bitmap 3584, block 0.
     var map: [String] = []
     try image.disk.whole.forEachMapEntry { entry in
-      map.append("\(entry.offset.bytes)+\(entry.length) \(entry.stored?.at.bytes ?? 0)")
+      map.append("\(entry.offset.bytes)+\(entry.length) \(entry.fileOffset?.bytes ?? 0)")
     }
     #expect(map == ["0+1024 4096", "1024+1024 0", "2048+1024 2560", "3072+512 0"])
     #expect(image.disk.whole.allocatedBytes() == 2048)

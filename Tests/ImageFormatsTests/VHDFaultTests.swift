@@ -18,7 +18,8 @@ import Testing
     let storage = FaultyStorage(builder.file.storage())
     let open = { () throws(DiskError) -> [UInt8] in
       _ = FormatProbe(try ImageSample(of: storage))
-      return try Disk(layers: [VHDFormat().open(storage)]).whole.bytes(at: .start, count: 20_480)
+      return try Disk(layers: VHDFormat().open(storage, .none).layers).whole.bytes(
+        at: .start, count: 20_480)
     }
     let expected = builder.content(0..<20_480)
     #expect(try open() == expected)

@@ -46,7 +46,13 @@ public final class ScriptedLayer: ImageLayer {
     self.size = size ?? end
     self.answers = answers
     self.tableBytes = tableBytes
-    files = runs.compactMap { if case .stored(let storage, _) = $0.place { storage } else { nil } }
+    files = runs.compactMap { run in
+      switch run.place {
+      case .stored(let storage, _): storage
+      case .encoded(let decoder, _, _): decoder.source
+      case .zero, .below, .unreadable: nil
+      }
+    }
   }
 
   /// How many times it was asked.
@@ -72,6 +78,8 @@ public final class ScriptedLayer: ImageLayer {
       return Extent(.stored(storage, at: at + within), length: length)
     case .below(let at): return Extent(.below(at + within), length: length)
     case .zero: return Extent(.zero, length: length)
+    case .encoded(let decoder, let index, let at):
+      return Extent(.encoded(decoder, index: index, at: at + Int(within)), length: length)
     case .unreadable(let error): return Extent(.unreadable(error), length: length)
     }
   }

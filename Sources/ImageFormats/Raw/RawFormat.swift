@@ -10,7 +10,11 @@ public struct RawFormat: ImageFormat {
 
   public func fits(_ sample: ImageSample) -> Bool { true }
 
-  public func open(_ source: any Storage) throws(DiskError) -> any ImageLayer { RawImage(source) }
+  public func open(
+    _ source: any Storage, _ files: NamedFiles
+  ) throws(DiskError) -> ParsedImage {
+    ParsedImage(RawImage(source))
+  }
 }
 
 final class RawImage: ImageLayer {

@@ -18,7 +18,9 @@ public struct VHDFormat: ImageFormat {
   /// Virtual PC before 2004 wrote footers of 511 bytes.
   private static let footerLengths = [512, 511]
 
-  public func open(_ source: any Storage) throws(DiskError) -> any ImageLayer {
+  public func open(
+    _ source: any Storage, _ files: NamedFiles
+  ) throws(DiskError) -> ParsedImage {
     var notes: [String] = []
     let (footer, dataEnd) = try Self.footer(of: source, &notes)
     guard footer.type != .fixed else {
@@ -27,9 +29,10 @@ public struct VHDFormat: ImageFormat {
           "the file is truncated: the disk is \(footer.currentSize) bytes, of which the file has "
             + "\(dataEnd.bytes); what is missing cannot be read")
       }
-      return VHDFixedImage(
-        source, footer: footer, dataEnd: dataEnd,
-        description: footer.description("fixed", [], notes))
+      return ParsedImage(
+        VHDFixedImage(
+          source, footer: footer, dataEnd: dataEnd,
+          description: footer.description("fixed", [], notes)))
     }
     let header = try VHDDynamicHeader(
       source.reader(at: footer.dataOffset, count: VHDDynamicHeader.byteCount))
@@ -42,10 +45,11 @@ public struct VHDFormat: ImageFormat {
     if !header.hasValidChecksum {
       notes.append("the checksum of the dynamic disk header is wrong")
     }
-    return try VHDDynamicImage(
-      source, footer: footer, header: header, dataEnd: dataEnd,
-      description: footer.description(
-        "dynamic", [("block size", "\(header.blockSize)")], notes))
+    return ParsedImage(
+      try VHDDynamicImage(
+        source, footer: footer, header: header, dataEnd: dataEnd,
+        description: footer.description(
+          "dynamic", [("block size", "\(header.blockSize)")], notes)))
   }
 
   /// The footer at the end, or where that is damaged its copy at the start; and where in the file the

@@ -1,0 +1,18 @@
+/// What turns the compressed blocks of one image into bytes. A driver names the block in its
+/// `Extent`; when and how often it is decoded is the engine's business.
+///
+/// Safe to call from any thread at once.
+public protocol BlockDecoder: AnyObject, Sendable {
+  /// The file that the blocks are in.
+  var source: any Storage { get }
+
+  /// How many bytes block `index` decodes to, at most `Limits.largestBlock`.
+  func decodedBytes(of index: UInt64) -> Int
+
+  /// Fills `buffer`, which is `decodedBytes(of: index)` long, with block `index`.
+  ///
+  /// - Parameter index: the driver's own number for the block, from its extent: a position in a
+  ///   table, or the table's entry itself.
+  /// - Throws: `malformed` or `truncated`, naming the place in the file, where the block is damaged.
+  func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError)
+}

@@ -1,0 +1,72 @@
+public import DiskCore
+
+/// An older state of an open image's disk: a snapshot inside the image, or the disk as one of the
+/// images below it has it.
+public struct DiskSnapshot: Sendable {
+  public enum Kind: String, Sendable {
+    /// Kept inside the image.
+    case inside
+    /// An image further down the chain.
+    case parent
+  }
+
+  /// What `--snapshot` takes; no two of an image are equal.
+  public let name: String
+  public let kind: Kind
+  /// The format's own number for a snapshot inside the image.
+  public let identifier: String?
+  /// In seconds since 1970.
+  public let created: Int?
+  /// The disk as it was.
+  public let open: @Sendable () throws(DiskError) -> Disk
+
+  /// Those inside the image first, then the images below it from the top down.
+  static func all(of chain: ImageChain, _ blocks: BlockCache) -> [DiskSnapshot] {
+    let layers = chain.layers
+    let below = Array(layers[chain.levels[0].image.layers.count...])
+    var taken: Set<String> = []
+    func unique(_ name: String) -> String {
+      var result = name
+      var number = 1
+      while !taken.insert(result).inserted {
+        number += 1
+        result = "\(name)-\(number)"
+      }
+      return result
+    }
+    let inside = chain.levels[0].image.snapshots.map { snapshot in
+      DiskSnapshot(
+        name: unique(snapshot.name.isEmpty ? snapshot.identifier : snapshot.name), kind: .inside,
+        identifier: snapshot.identifier, created: snapshot.created,
+        open: { () throws(DiskError) in
+          try Disk(layers: [try snapshot.open()] + below, blocks: blocks)
+        })
+    }
+    let parents = layers.indices.dropFirst().map { index in
+      let rest = Array(layers[index...])
+      return DiskSnapshot(
+        name: unique(PathParts(rest[0].files.first?.path ?? "").name), kind: .parent,
+        identifier: nil, created: nil,
+        open: { () throws(DiskError) in try Disk(layers: rest, blocks: blocks) })
+    }
+    return inside + parents
+  }
+
+  /// The one that the user called `name`, which may also be its number.
+  ///
+  /// - Throws: `notFound`, naming those that there are.
+  static func named(
+    _ name: String, in snapshots: [DiskSnapshot], of path: String
+  ) throws(DiskError) -> DiskSnapshot {
+    if let found = snapshots.first(where: { $0.name == name })
+      ?? snapshots.first(where: { $0.identifier == name })
+    {
+      return found
+    }
+    let names = snapshots.map { printable($0.name) }.joined(separator: ", ")
+    throw DiskError(
+      .notFound,
+      "has no snapshot '\(printable(name))'; "
+        + (names.isEmpty ? "it has none at all" : "there are: \(names)"), path: path)
+  }
+}
