@@ -98,6 +98,7 @@ struct ImageChain {
   private mutating func parent(
     _ reference: ParentReference, of child: Level, _ files: NamedFiles
   ) throws(DiskError) -> Level {
+    if reference.isByIdentityOnly { return try neighbour(reference, of: child, files) }
     var refusal: DiskError? = nil
     for path in reference.paths {
       let storage: FileStorage
@@ -110,20 +111,39 @@ struct ImageChain {
       }
       try check(storage, against: child)
       let level = try ImageSource(named: storage, format: reference.format).parsed(files)
-      guard let doubt = reference.refusal(level.image) else {
-        if let doubt = reference.doubt(level.image) {
-          notes.append("\(printable(PathParts(level.path).name)) \(doubt)")
-        }
-        return level
-      }
-      refusal =
-        refusal
-        ?? DiskError(
-          .invalidRequest,
-          "its parent '\(printable(storage.path))' \(doubt); '--parent \(printable(storage.path))' "
-            + "reads it all the same", path: child.path)
+      guard let doubt = reference.refusal(level.image) else { return accepted(level, reference) }
+      refusal = refusal ?? Self.refusal(storage.path, doubt, child)
     }
     throw refusal ?? MissingParent(reference, of: child.path, files).error()
+  }
+
+  /// The first of the images around `child` that is the one it was made on.
+  private mutating func neighbour(
+    _ reference: ParentReference, of child: Level, _ files: NamedFiles
+  ) throws(DiskError) -> Level {
+    var refusal: DiskError? = nil
+    for neighbour in NeighbouringImages(reference, of: child.path, files).resembling {
+      guard let doubt = reference.refusal(neighbour.level.image) else {
+        try check(neighbour.storage, against: child)
+        return accepted(neighbour.level, reference)
+      }
+      refusal = refusal ?? Self.refusal(neighbour.path, doubt, child)
+    }
+    throw refusal ?? MissingParent(reference, of: child.path, files).error()
+  }
+
+  private mutating func accepted(_ level: Level, _ reference: ParentReference) -> Level {
+    if let doubt = reference.doubt(level.image) {
+      notes.append("\(printable(PathParts(level.path).name)) \(doubt)")
+    }
+    return level
+  }
+
+  private static func refusal(_ path: String, _ doubt: String, _ child: Level) -> DiskError {
+    DiskError(
+      .invalidRequest,
+      "its parent '\(printable(path))' \(doubt); '--parent \(printable(path))' reads it all the same",
+      path: child.path)
   }
 }
 
@@ -147,7 +167,7 @@ extension ParentReference {
 
 extension ParentReference.Expectation {
   fileprivate func difference(from image: ParsedImage) -> String? {
-    let found = image.identity[what] ?? []
+    let found = what == Self.sizeInBytes ? ["\(image.layers[0].size)"] : image.identity[what] ?? []
     guard Set(found).isDisjoint(with: accepted) else { return nil }
     let named = found.first.map { "the \(what) \(printable($0))" } ?? "no \(what)"
     return "is not the one that the child was made on, or has changed since: it has \(named), not "

@@ -2,8 +2,6 @@ internal import DiskCore
 
 /// A parent that is not where its child says: what to tell the person who has to find it.
 struct MissingParent {
-  /// How many files beside the child are looked into.
-  private static let mostLookedAt = 64
   /// How many of those that fit are named.
   private static let mostNamed = 3
 
@@ -22,6 +20,14 @@ struct MissingParent {
     var places: [String] = []
     for path in reference.paths { places += files.paths(of: path, namedBy: child) }
     var message = "its parent '\(printable(reference.name))' was not found"
+    if reference.isByIdentityOnly {
+      // Looked for among the same files already: they need not be opened again.
+      let folders = NeighbouringImages(reference, of: child, files).folders
+      message +=
+        " among the files in \(folders.prefix(4).map { printable($0) }.joined(separator: ", ")); "
+        + "'--parent FILE' names it, '--allow-path DIR' looks there too"
+      return DiskError(.notFound, message, path: child)
+    }
     if !places.isEmpty {
       message += "; looked for " + places.prefix(4).map { printable($0) }.joined(separator: ", ")
     }
@@ -37,25 +43,18 @@ struct MissingParent {
     return DiskError(.notFound, message, path: child)
   }
 
-  /// Files in the child's folder that can be the parent: by what the child knows of it, or where it
-  /// knows nothing, by name.
+  /// Files around the child that can be the parent: by what the child knows of it, or where it knows
+  /// nothing, by name.
   private var candidates: [String] {
+    if reference.expectations.contains(where: \.isStrict) {
+      return Array(
+        NeighbouringImages(reference, of: child, files).resembling.lazy
+          .filter { reference.refusal($0.level.image) == nil }.map(\.path).prefix(Self.mostNamed))
+    }
     let folder = PathParts(child).folder
     let paths = FolderListing.names(in: folder).sorted().map { PathParts.join(folder, $0) }
       .filter { $0 != child }
-    let isKnown = reference.expectations.contains(where: \.isStrict)
-    let found = (isKnown ? paths.prefix(Self.mostLookedAt) : paths[...]).lazy.filter {
-      isKnown ? isExpected($0) : hasItsName($0)
-    }
-    return Array(found.prefix(Self.mostNamed))
-  }
-
-  private func isExpected(_ path: String) -> Bool {
-    guard let storage = try? files.open(path, namedBy: child, as: "parent"),
-      let source = try? ImageSource(named: storage, format: reference.format),
-      let level = try? source.parsed(files)
-    else { return false }
-    return reference.refusal(level.image) == nil
+    return Array(paths.lazy.filter(hasItsName).prefix(Self.mostNamed))
   }
 
   /// The same name in other letters, or with another suffix.

@@ -28,6 +28,10 @@ public struct ParsedImage: Sendable {
 public struct ParentReference: Sendable {
   /// Something that the parent must be, so that no other image is taken for it.
   public struct Expectation: Sendable {
+    /// For `what`, in formats that know no more of the parent: the size of its disk in bytes, which
+    /// every image has without saying so in `ParsedImage.identity`.
+    public static let sizeInBytes = "size in bytes"
+
     /// Which of the parent's `ParsedImage.identity`, as people call it: `UUID`, `CID`.
     public let what: String
     /// The parent must have one of these.
