@@ -49,6 +49,8 @@ public struct ParentReference: Sendable {
   /// As it stands in the image, for messages.
   public var name: String
   /// Where to look, in order; relative paths start from the folder of the image that names them.
+  /// Empty where the image knows no path: the one that meets `expectations` is then looked for among
+  /// the files beside it and in the folders that the user allows.
   public var paths: [String]
   /// Whether the image comes from a system where `Base.VHD` and `base.vhd` are one file.
   public var ignoresCase: Bool
