@@ -40,7 +40,9 @@ struct ImageChain {
       }
       if let path = given.popFirst() {
         files = try NamedFiles(image: path, allowed: options.allowedPaths)
-        let source = try typed(path, format: nil, hint: reference.format)
+        // Where nothing names the parent, its format is only that of those that are looked at.
+        let hint = reference.isByIdentityOnly ? nil : reference.format
+        let source = try typed(path, format: nil, hint: hint)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {

@@ -50,7 +50,8 @@ public struct ParentReference: Sendable {
   public var name: String
   /// Where to look, in order; relative paths start from the folder of the image that names them.
   /// Empty where the image knows no path: the one that meets `expectations` is then looked for among
-  /// the files beside it and in the folders that the user allows.
+  /// the files beside it and in the folders that the user allows; only files of `format`, where that
+  /// is said.
   public var paths: [String]
   /// Whether the image comes from a system where `Base.VHD` and `base.vhd` are one file.
   public var ignoresCase: Bool

@@ -84,8 +84,21 @@ import Testing
       }
       #expect(error?.kind == .invalidRequest)
       #expect(error?.message.contains("it has the size in bytes 11776, not 12288") == true)
+      // What would fit is named, also from a path that starts here.
       try FileManager.default.removeItem(atPath: "\(folder)/c.img")
-      #expect(throws: DiskError.self) { try OpenImage(path: "\(folder)/c.img.redolog") }
+      try HostTools.write(base, to: "\(folder)/moved.img")
+      let up = FileManager.default.currentDirectoryPath.split(separator: "/").map { _ in ".." }
+      for start in ["", up.joined(separator: "/")] {
+        let missing = #expect(throws: DiskError.self) {
+          try OpenImage(path: "\(start)\(folder)/c.img.redolog")
+        }
+        #expect(missing?.kind == .notFound)
+        #expect(
+          missing?.message.hasSuffix(
+            "beside it \(start)\(folder)/moved.img fits: 'platter info --parent "
+              + "\(start)\(folder)/moved.img \(start)\(folder)/c.img.redolog'") == true,
+          "\(String(describing: missing))")
+      }
     }
   }
 

@@ -36,7 +36,9 @@ import Testing
       #expect(image.disk.layers.count == 1 && image.notes.isEmpty)
       let description = image.disk.layers[0].description
       #expect(description.format == "parallels" && description.subformat == "expanding")
-      #expect(description.details.map(\.value) == [Self.top])
+      #expect(
+        description.details.map(\.name) == ["identifier", "variant", "cluster size", "geometry"])
+      #expect(description.details[0].value == Self.top)
     }
   }
 

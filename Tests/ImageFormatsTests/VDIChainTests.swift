@@ -60,6 +60,9 @@ import Testing
         let image = try OpenImage(path: "\(folder)/\(depth).vdi")
         #expect(image.disk.layers.count == depth + 1)
         #expect(try image.content == Self.content(of: chain))
+        let up = FileManager.default.currentDirectoryPath.split(separator: "/").map { _ in ".." }
+        let relative = up.joined(separator: "/") + "\(folder)/\(depth).vdi"
+        #expect(try OpenImage(path: relative).content == Self.content(of: chain))
         #expect(image.notes.count == depth + 1, "\(image.notes): the odd size of each")
         // The disk as each image below has it.
         #expect(image.snapshots.count == depth)
@@ -172,6 +175,23 @@ import Testing
       let image = try OpenImage(
         path: "\(folder)/x.vdi", options: ImageOptions(parents: ["\(folder)/x.img"]))
       #expect(try image.content == ImageBytes.pattern(8192, seed: 1))
+    }
+  }
+
+  /// A parent of another format is found by nobody, and can be named.
+  @Test func aParentOfAnotherFormat() throws {
+    let chain = Self.chain(depth: 1, seed: 12)
+    try HostTools.withFolder { folder in
+      try HostTools.write(chain[1].file.bytes, to: "\(folder)/1.vdi")
+      var base = ParallelsBuilder(extended: true, sectors: 100)
+      base.clusters = [0: ImageBytes.pattern(50_000, seed: 1)]
+      try HostTools.write(base.file.bytes, to: "\(folder)/base.hds")
+      let error = #expect(throws: DiskError.self) { try OpenImage(path: "\(folder)/1.vdi") }
+      #expect(error?.kind == .notFound)
+      let image = try OpenImage(
+        path: "\(folder)/1.vdi", options: ImageOptions(parents: ["\(folder)/base.hds"]))
+      #expect(try image.content == chain[1].content(over: base.content()))
+      #expect(image.notes.contains { $0.contains("it has no UUID, not 11111111-") })
     }
   }
 

@@ -2,13 +2,13 @@ internal import Decoders
 internal import DiskCore
 
 /// The blocks of a compressed loop image: a table of where each starts, and a zlib stream for each
-/// (cloop 2.x's README and QEMU's block/cloop.c).
+/// (cloop's cloop.h and QEMU's block/cloop.c).
 final class CloopBlocks: BlockDecoder {
   /// Behind the shell script that every image starts with.
   static let headerOffset = FileOffset(128)
   private static let tableOffset = FileOffset(136)
-  /// A compressed block is read in one piece and is up to twice as long. create_compressed_fs warns
-  /// beyond 256 KiB.
+  /// A compressed block is read in one piece and is up to twice as long. cloop's own
+  /// create_compressed_fs warns beyond 256 KiB.
   static let largestBlock = UInt32(Limits.largestMetadataRead / 2)
 
   let source: any Storage

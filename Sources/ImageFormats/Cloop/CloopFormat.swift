@@ -1,6 +1,6 @@
 public import DiskCore
 
-/// Compressed loop images as Knoppix made them. Sources: cloop 2.x's README, QEMU's block/cloop.c.
+/// Compressed loop images as Knoppix made them. Sources: cloop's cloop.h, QEMU's block/cloop.c.
 public struct CloopFormat: ImageFormat {
   public var name: String { "cloop" }
   public var aliases: [String] { [] }

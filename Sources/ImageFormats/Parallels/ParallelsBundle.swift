@@ -46,7 +46,8 @@ struct ParallelsBundle {
       notes.append("the disk descriptor says \(said) sectors, its parts have \(sectors)")
     }
     var details = [(name: "identifier", value: printable(state))]
-    if parts.count > 1 { details.append(("parts", "\(parts.count)")) }
+    details +=
+      parts.count > 1 ? [("parts", "\(parts.count)")] : parts[0].layer.description.details
     return try LayerRow(
       parts,
       description: LayerDescription(

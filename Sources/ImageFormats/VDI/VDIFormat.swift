@@ -35,7 +35,8 @@ extension VDIHeader {
     if let parentModificationUUID {
       expectations.append(.init("modification UUID", [parentModificationUUID]))
     }
-    return ParentReference(name: "UUID \(parentUUID)", paths: [], expectations: expectations)
+    return ParentReference(
+      name: "UUID \(parentUUID)", paths: [], format: "vdi", expectations: expectations)
   }
 
   fileprivate var description: LayerDescription {
