@@ -116,9 +116,10 @@ REFUSED = {
 
 
 def vhd_child():
-    """A differencing disk; what its locators say is not looked at while none is read."""
+    """A differencing disk of itself, with a locator of 2^32-1 bytes besides."""
     vhd()
     footer = vhd_footer(64 * MIB, 4, data_offset=512)
+    write_at("hostile.img", 512 + 40, footer[68:84])
     write_at("hostile.img", 0, footer)
     write_at("hostile.img", Path("hostile.img").stat().st_size - 512, footer)
     write_at("hostile.img", 512 + 64, "hostile.img".encode("utf-16-be"))
