@@ -31,6 +31,11 @@ public final class PagedTable<
   /// In bytes.
   public var byteCount: UInt64 { UInt64(count) * UInt64(Entry.bitWidth / 8) }
 
+  /// Where in the file entry `index` is, which is less than `count`.
+  public func place(of index: Int) -> FileOffset {
+    start + UInt64(index) * UInt64(Entry.bitWidth / 8)
+  }
+
   /// The page that holds entry `index`, which is less than `count`.
   public func page(holding index: Int) throws(DiskError) -> Page {
     try pages.page(ofTableAt: start, holding: index)

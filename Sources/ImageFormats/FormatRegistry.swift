@@ -4,7 +4,8 @@ public import DiskCore
 /// comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(), RawFormat(),
+    VHDFormat(), VHDXFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
+    RawFormat(),
   ]
 
   /// Their names, for people.

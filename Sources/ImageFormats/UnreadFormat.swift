@@ -27,7 +27,6 @@ enum UnreadFormat {
     signature("a QCOW image", [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]),
     signature("a QCOW2 image", [0x51, 0x46, 0x49, 0xfb]),
     signature("a QED image", [0x51, 0x45, 0x44, 0]),
-    signature("a VHDX image", "vhdxfile"),
     signature("a VMDK image", "KDMV"),
     signature("a VMDK image", "COWD"),
     signature("a VMDK descriptor", "# Disk DescriptorFile"),

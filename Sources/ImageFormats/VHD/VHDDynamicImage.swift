@@ -56,7 +56,9 @@ final class VHDDynamicImage: ImageLayer {
     ]
   }
 
-  var tableBytes: UInt64 { table.byteCount }
+  var tableBytes: UInt64 {
+    table.byteCount + (bitmaps == nil ? 0 : UInt64(table.count) * bitmapBytes)
+  }
   var files: [any Storage] { source.parts }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
