@@ -27,7 +27,7 @@ public struct VHDXFormat: ImageFormat {
         path: source.path, offset: 0)
     }
     let header = try VHDXHeader.current(of: source, &notes)
-    let source = try Self.replayed(source, header, &notes)
+    let source = try VHDXLog.replayed(source, header, &notes)
     let regions = try VHDXRegions.read(source, log: header.log, &notes)
     let metadata = try VHDXMetadata(source, in: regions.metadata)
     let parent = try metadata.parentLocator.map { (item) throws(DiskError) in
@@ -53,15 +53,5 @@ public struct VHDXFormat: ImageFormat {
         Self.identityName: [header.dataWriteGUID],
         Self.sectorSizeName: ["\(metadata.sectorSize)"],
       ])
-  }
-
-  /// The file as it is once its log is written out.
-  private static func replayed(
-    _ source: any Storage, _ header: VHDXHeader, _ notes: inout [String]
-  ) throws(DiskError) -> any Storage {
-    guard header.logGUID != nil else { return source }
-    throw DiskError(
-      .unsupported, "has a log that was not written out", path: source.path,
-      offset: header.log.lowerBound)
   }
 }
