@@ -20,14 +20,14 @@ struct CRC32C {
   var value: UInt32 { ~state }
 
   mutating func update(_ bytes: ArraySlice<UInt8>) {
-    let tables = Self.tables
+    let tables = Self.tables.span
+    let bytes = bytes.span
     var crc = state
-    var place = bytes.startIndex
-    while bytes.endIndex - place >= 8 {
-      let low =
+    var place = 0
+    while bytes.count - place >= 8 {
+      crc ^=
         UInt32(bytes[place]) | UInt32(bytes[place + 1]) << 8 | UInt32(bytes[place + 2]) << 16
         | UInt32(bytes[place + 3]) << 24
-      crc ^= low
       let near =
         tables[0x700 + Int(crc & 0xff)] ^ tables[0x600 + Int(crc >> 8 & 0xff)]
         ^ tables[0x500 + Int(crc >> 16 & 0xff)] ^ tables[0x400 + Int(crc >> 24)]
@@ -37,7 +37,7 @@ struct CRC32C {
       crc = near ^ far
       place += 8
     }
-    while place < bytes.endIndex {
+    while place < bytes.count {
       crc = (crc >> 8) ^ tables[Int((crc ^ UInt32(bytes[place])) & 0xff)]
       place += 1
     }

@@ -126,15 +126,15 @@ import Testing
     try refusal(builder, .truncated)
   }
 
-  /// As many changes as there is room for, in the worst order.
+  /// Many changes, none beside the one before it.
   @Test func manyChanges() throws {
-    let changes = (0..<32_000).map { number -> VHDXLogBuilder.Change in
-      .zeros(at: UInt64(number * 20_011 % 32_000) * 8192 + 1 << 40, count: 4096)
+    let changes = (0..<8000).map { number -> VHDXLogBuilder.Change in
+      .zeros(at: UInt64(number * 5011 % 8000) * 8192 + 1 << 40, count: 4096)
     }
     let image = try OpenedImage(
       image(VHDXLogBuilder([Entry(1, changes)])).storage(), mostRead: 2 << 20)
     #expect(try image.bytes(0, 4) == [1, 2, 3, 0])
-    #expect(image.notes.count == 1 && image.notes[0].contains("held 32000 changes"))
+    #expect(image.notes.count == 1 && image.notes[0].contains("held 8000 changes"))
   }
 
   @Test(arguments: [false, true]) func overwritten(_ isSealed: Bool) throws {
@@ -155,7 +155,7 @@ import Testing
     for (start, _) in starts { fields += Array(start..<start + 128) }
     var random = SeededRandom(seed: isSealed ? 1 : 0)
     var opened = 0
-    let rounds = Soak.rounds(100)
+    let rounds = Soak.rounds(80)
     for _ in 0..<rounds {
       var image = ImageBytes(bytes)
       FuzzedImage.overwrite(&image, fields: fields, &random)

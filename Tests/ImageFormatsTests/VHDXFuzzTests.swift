@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct VHDXFuzzTests {
-  private static let iterations = Soak.rounds(150)
+  private static let iterations = Soak.rounds(80)
 
   private static let headers = [65536, 131_072]
   private static let regions = [196_608, 262_144]

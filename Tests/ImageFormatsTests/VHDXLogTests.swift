@@ -29,7 +29,13 @@ import Testing
     /// As it is to be, but for the log.
     var written: [UInt8] { builder.file.bytes }
 
-    func sector(_ place: Int) -> [UInt8] { Array(written[place..<place + VHDXLogTests.sector]) }
+    /// What the log needs to say for these sectors to be right.
+    func changes(at places: some Sequence<Int>) -> [VHDXLogBuilder.Change] {
+      let written = written
+      return places.map {
+        .data(at: UInt64($0), Array(written[$0..<$0 + VHDXLogTests.sector]))
+      }
+    }
 
     var bytes: [UInt8] {
       var image = ImageBytes(written)
@@ -59,7 +65,7 @@ import Testing
     var dirty = Dirty()
     dirty.spoilt = Self.needed
     dirty.log.entries = [
-      Entry(5, Self.needed.map { .data(at: UInt64($0), dirty.sector($0)) })
+      Entry(5, dirty.changes(at: Self.needed))
     ]
     let image = try dirty.opened()
     #expect(try image.all == dirty.builder.content())
@@ -74,8 +80,8 @@ import Testing
     dirty.spoilt = Self.needed
     dirty.log.start = (dirty.log.length - sectorsBeforeTheEnd * Self.sector) % dirty.log.length
     dirty.log.entries = [
-      Entry(1 << 33 - 1, Self.needed[..<3].map { .data(at: UInt64($0), dirty.sector($0)) }),
-      Entry(1 << 33, Self.needed[3...].map { .data(at: UInt64($0), dirty.sector($0)) }),
+      Entry(1 << 33 - 1, dirty.changes(at: Self.needed[..<3])),
+      Entry(1 << 33, dirty.changes(at: Self.needed[3...])),
     ]
     let image = try dirty.opened()
     #expect(try image.all == dirty.builder.content())
@@ -90,7 +96,7 @@ import Testing
     dirty.log.entries = [
       Entry(7, [.data(at: place, wrong), .zeros(at: place, count: 1 << 20)]),
       Entry(8, []),
-      Entry(9, [.data(at: place, wrong), .data(at: place, dirty.sector(Self.table))]),
+      Entry(9, [.data(at: place, wrong)] + dirty.changes(at: [Self.table])),
     ]
     let image = try dirty.opened()
     #expect(try image.all == dirty.builder.content())
@@ -118,7 +124,7 @@ import Testing
   @Test func whatIsBeforeTheTailIsNotReplayed() throws {
     var dirty = Dirty()
     let wrong = ImageBytes.pattern(Self.sector, seed: 3)
-    var last = Entry(3, [.data(at: UInt64(Self.table), dirty.sector(Self.table))])
+    var last = Entry(3, dirty.changes(at: [Self.table]))
     // Behind the two others of two sectors each.
     last.tail = 4 * Self.sector
     dirty.log.entries = [
@@ -135,7 +141,7 @@ import Testing
   @Test(arguments: [false, true]) func theNewestSequence(_ isFirst: Bool) throws {
     var dirty = Dirty()
     dirty.spoilt = [Self.table]
-    var right = Entry(40, [.data(at: UInt64(Self.table), dirty.sector(Self.table))])
+    var right = Entry(40, dirty.changes(at: [Self.table]))
     var old = Entry(38, [.zeros(at: UInt64(Self.table), count: 4096)])
     right.tail = isFirst ? 0 : Self.sector
     old.tail = isFirst ? 2 * Self.sector : 0
@@ -162,6 +168,7 @@ import Testing
       { $0.put("DESC", at: 64) }, { $0.putLittle(4095 as UInt64, at: 64 + 16) },
       { $0.putLittle(UInt64.max << 12, at: 64 + 16) },
     ]
+    let right = Dirty().changes(at: [Self.table])
     for (edit, isTorn) in torn.map({ ($0, true) }) + foreign.map({ ($0, false) }) {
       var dirty = Dirty()
       dirty.spoilt = [Self.table]
@@ -169,7 +176,7 @@ import Testing
         12, [.data(at: UInt64(Self.table), ImageBytes.pattern(Self.sector, seed: 8))])
       if isTorn { last.damage = edit } else { last.edit = edit }
       dirty.log.entries = [
-        Entry(11, [.data(at: UInt64(Self.table), dirty.sector(Self.table))]), last,
+        Entry(11, right), last,
       ]
       let image = try dirty.opened()
       #expect(image.notes == Self.note(1))
@@ -223,12 +230,12 @@ import Testing
     dirty.log.filler = [0, 0xFF].randomElement(using: &random)!
     dirty.spoilt = needed.filter { _ in Int.random(in: 0..<3, using: &random) > 0 }
     var changes: [VHDXLogBuilder.Change] = []
-    for place in dirty.spoilt {
+    for (place, right) in zip(dirty.spoilt, dirty.changes(at: dirty.spoilt)) {
       if Bool.random(using: &random) {
         changes.append(.data(at: UInt64(place), ImageBytes.pattern(sector, seed: 1)))
       }
       if Bool.random(using: &random) { changes.append(.zeros(at: UInt64(place), count: 4096)) }
-      changes.append(.data(at: UInt64(place), dirty.sector(place)))
+      changes.append(right)
     }
     // Behind the tables, where the file has zeros.
     changes.append(.zeros(at: UInt64(table) + 8192, count: 65536))

@@ -10,9 +10,9 @@ struct VHDXLog {
   /// How many changes are made at most: a log of 2 MiB cannot hold more.
   static let mostChanges = 65_536
 
-  /// How many bytes checksums are computed of, in units of the log's length. Entries that were really
-  /// written do not overlap, and what is left of earlier ones overlaps them a few times at most.
-  private static let mostChecked = 4
+  /// How many bytes checksums are computed of, in units of the log's length. Entries are written round
+  /// and round, so that what is left of earlier ones hardly overlaps later ones.
+  private static let mostChecked = 2
 
   private enum Knowledge: Sendable {
     case unknown, none
@@ -84,11 +84,17 @@ struct VHDXLog {
   /// The newest sequence of entries that is whole, oldest entry first; empty where there is none.
   ///
   /// Looked for from every sector of the log on. Since each entry of a sequence has the next number,
-  /// none comes twice, and a sequence ends.
+  /// none comes twice, and a sequence ends. Where one is not whole, neither is what is left of it when
+  /// its first entries are taken away, so those are not tried.
   private mutating func activeSequence() throws(DiskError) -> [VHDXLogBytes.Entry] {
     var active: [VHDXLogBytes.Entry] = []
+    var isTried = [Bool](repeating: false, count: known.count)
     var tail = 0
     while tail < bytes.count {
+      guard !isTried[tail / VHDXLogBytes.sector] else {
+        tail += VHDXLogBytes.sector
+        continue
+      }
       var sequence: [VHDXLogBytes.Entry] = []
       var end = tail
       while let entry = try entry(at: end % bytes.count) {
@@ -101,6 +107,7 @@ struct VHDXLog {
       guard let head = sequence.last,
         let first = sequence.firstIndex(where: { $0.start == head.tail })
       else {
+        for entry in sequence { isTried[entry.start / VHDXLogBytes.sector] = true }
         tail += VHDXLogBytes.sector
         continue
       }
