@@ -1,9 +1,10 @@
 """VHDX images beside dissect.hypervisor (PyPI), which reads differencing ones as qemu-img does not.
 
-dissect.hypervisor 3.x is asked for whole blocks only: from the middle of a block it reads past the
-block's end, and past a byte of its bitmap. Each level of its chains is asked like that by the one
-above it, so where there are several, sectors here are a child's in groups of eight. The unit tests
-compute other chains from the specification.
+dissect.hypervisor 3.21 is asked for whole blocks only: asked for more from the middle of a block it goes
+on past the block's end. A child asks its parent for runs of sectors, and a parent that is itself a
+child gives too few where a run does not start and end with a byte of its bitmap. So in chains of
+more than two, sectors here are a child's in groups of eight. The unit tests compute other chains from
+the specification.
 """
 
 import hashlib

@@ -32,10 +32,12 @@ extension VHDXBuilder {
       result.replaceSubrange(seen, with: below[seen])
       guard let stored = blocks[block] else { continue }
       for sector in ownedSectors[block] ?? [] {
-        for byte in sector * sectorBytes..<(sector + 1) * sectorBytes
-        where range.lowerBound + byte < total {
-          result[range.lowerBound + byte] = byte < stored.count ? stored[byte] : 0
-        }
+        let start = sector * sectorBytes
+        let end = min(start + sectorBytes, range.count)
+        guard start < end else { continue }
+        var piece = Array(stored[min(start, stored.count)..<min(end, stored.count)])
+        piece += [UInt8](repeating: 0, count: end - start - piece.count)
+        result.replaceSubrange(range.lowerBound + start..<range.lowerBound + end, with: piece)
       }
     }
     return result

@@ -97,8 +97,11 @@ class VHDX:
                 stored.append(self.blocks[number])
                 place += self.block_size
             struct.pack_into("<Q", table, 8 * (number + number // chunk_ratio), entry)
-            for sector in self.owned.get(number, ()):
-                bits = bitmaps.setdefault(number // chunk_ratio, bytearray(MIB))
+            if number not in self.owned:
+                continue
+            # There even where no sector of the block is this file's.
+            bits = bitmaps.setdefault(number // chunk_ratio, bytearray(MIB))
+            for sector in self.owned[number]:
                 bit = number % chunk_ratio * sectors + sector
                 bits[bit // 8] |= 1 << bit % 8
         for chunk, bits in bitmaps.items():
