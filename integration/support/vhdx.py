@@ -166,4 +166,5 @@ class VHDX:
 
 def sealed(structure):
     """With its checksum, which is computed with zero in its place."""
-    return structure[:4] + struct.pack("<I", crc32c(structure)) + structure[8:]
+    checksum = crc32c(structure[:4] + bytes(4) + structure[8:])
+    return structure[:4] + struct.pack("<I", checksum) + structure[8:]
