@@ -4,7 +4,7 @@ public import DiskCore
 /// comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
+    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
     RawFormat(),
   ]
 

@@ -1,0 +1,52 @@
+internal import DiskCore
+
+/// A sparse extent that somebody names in place of the descriptor that it belongs to.
+enum VMDKLoneExtent {
+  /// How many files beside it are looked into for its descriptor.
+  private static let mostLookedAt = 64
+
+  /// - Throws: `invalidRequest` where a descriptor beside it names it, naming that; what opening it
+  ///   throws.
+  static func parsed(
+    _ source: any Storage, _ files: NamedFiles
+  ) throws(DiskError) -> ParsedImage {
+    let file = try VMDKSparseFile(source, hasParent: false)
+    if let path = descriptor(of: source, files) {
+      throw DiskError(
+        .invalidRequest, "is one part of a disk; open its descriptor, '\(printable(path))'",
+        path: source.path)
+    }
+    var notes = [
+      "has no descriptor: if it is one of several extents, this is only a part of the disk, and if "
+        + "it was made on a parent, what it does not have reads as zeros"
+    ]
+    if file.isUnclean {
+      notes.append("was not closed cleanly: what was written last may be missing")
+    }
+    let description = LayerDescription(
+      format: "vmdk", subformat: file.subformat,
+      details: [("grain size", "\(file.grainBytes)")], notes: notes + file.notes)
+    let row = try LayerRow([(file.layer, file.layer.size)], description: description)
+    return ParsedImage(VMDKImage(source, row, description: description))
+  }
+
+  /// The file beside it that names it as an extent. Shorter names first: `disk.vmdk` before all of
+  /// `disk-s001.vmdk`, `disk-s002.vmdk`, ….
+  private static func descriptor(of source: any Storage, _ files: NamedFiles) -> String? {
+    let own = PathParts(source.path)
+    let names = FolderListing.names(in: own.folder)
+      .filter { $0.lowercased().hasSuffix(".vmdk") && $0 != own.name }
+      .sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+    for name in names.prefix(mostLookedAt) {
+      guard let storage = try? files.open(name, namedBy: source.path, as: "descriptor"),
+        let descriptor = try? VMDKFormat.descriptor(in: storage)
+      else { continue }
+      for extent in descriptor.extents {
+        // As ForeignPath sees it: what stands behind the last separator.
+        let named = ForeignPath.candidates(extent.name).last ?? ""
+        if named.lowercased() == own.name.lowercased() { return storage.path }
+      }
+    }
+    return nil
+  }
+}
