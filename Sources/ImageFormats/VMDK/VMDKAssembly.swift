@@ -69,11 +69,11 @@ struct VMDKAssembly {
         .unreadable(
           DiskError(
             .unsupported, "the descriptor bars access to this extent (NOACCESS)",
-            path: source.path, offset: line.place.bytes)), size: size)
+            path: source.path, offset: line.place.bytes)), size: size, saidBy: source)
     }
     switch line.kind {
     case .zero:
-      return VMDKFilelessExtent(.zero, size: size)
+      return VMDKFilelessExtent(.zero, size: size, saidBy: source)
     case .device:
       throw Self.device(source, line.place)
     case .flat:

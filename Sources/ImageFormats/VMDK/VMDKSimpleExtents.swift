@@ -39,15 +39,17 @@ final class VMDKFlatExtent: ImageLayer {
 final class VMDKFilelessExtent: ImageLayer {
   let size: UInt64
   let description = LayerDescription(format: "vmdk")
+  /// The descriptor that says so.
+  let files: [any Storage]
   private let place: Extent.Place
 
-  init(_ place: Extent.Place, size: UInt64) {
+  init(_ place: Extent.Place, size: UInt64, saidBy source: any Storage) {
     self.place = place
     self.size = size
+    files = source.parts
   }
 
   var tableBytes: UInt64 { 0 }
-  var files: [any Storage] { [] }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
     Extent(place, length: size - offset.bytes)
