@@ -91,4 +91,96 @@ struct VMDKToolTests {
       }
     }
   }
+
+  /// Images of the builders, which both must read alike. QEMU wants 32 KiB of any extent's file, and
+  /// knows no chain in which a size is no multiple of a grain.
+  @Test(arguments: VMDKChainTests.Kind.allCases) func built(_ kind: VMDKChainTests.Kind) throws {
+    var random = SeededRandom(seed: 11)
+    for _ in 0..<3 {
+      try HostTools.withFolder { folder in
+        let (top, content) = try VMDKChainTests.make([kind], in: folder, &random)
+        try HostTools.run(
+          "qemu-img", ["convert", "-f", "vmdk", "-O", "raw", top, "\(folder)/out.raw"])
+        #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder)/out.raw")) == Data(content))
+        #expect(try same(OpenImage(path: top), as: "\(folder)/out.raw"))
+      }
+    }
+  }
+
+  /// Children of each kind that QEMU reads, on a base and on each other.
+  @Test(
+    arguments: [
+      [.monolithic], [.split], [.vmfsSparse], [.seSparse],
+      [.monolithic, .seSparse, .split, .vmfsSparse, .monolithic],
+    ] as [[VMDKChainTests.Kind]])
+  func builtChains(_ children: [VMDKChainTests.Kind]) throws {
+    var random = SeededRandom(seed: 12)
+    for base in [VMDKChainTests.Kind.flat, .monolithic, .stream] {
+      try HostTools.withFolder { folder in
+        let (top, content) = try VMDKChainTests.make([base] + children, in: folder, &random)
+        try HostTools.run(
+          "qemu-img", ["convert", "-f", "vmdk", "-O", "raw", top, "\(folder)/out.raw"])
+        #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder)/out.raw")) == Data(content))
+      }
+    }
+  }
+
+  /// Children that qemu-img makes: monolithicSparse and twoGbMaxExtentSparse on any base.
+  @Test(arguments: subformats) func childrenOfQEMU(_ base: String) throws {
+    try HostTools.withFolder { folder in
+      try Self.makeRaw("\(folder)/in.raw", size: 8 << 20)
+      try HostTools.run(
+        "qemu-img",
+        [
+          "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=\(base)", "\(folder)/in.raw",
+          "\(folder)/0.vmdk",
+        ])
+      for level in 1...3 {
+        let path = "\(folder)/\(level).vmdk"
+        try HostTools.run(
+          "qemu-img",
+          [
+            "create", "-f", "vmdk", "-F", "vmdk", "-b", "\(folder)/\(level - 1).vmdk", "-o",
+            level == 2 ? "subformat=twoGbMaxExtentSparse" : "zeroed_grain=on", path,
+          ])
+        try HostTools.run(
+          "qemu-io",
+          [
+            "-f", "vmdk", "-c", "write -P \(level) \(level * 100_000) 70000", "-c",
+            "write -z \(level << 20) 128k", path,
+          ])
+      }
+      try HostTools.run(
+        "qemu-img",
+        ["convert", "-f", "vmdk", "-O", "raw", "\(folder)/3.vmdk", "\(folder)/out.raw"])
+      let image = try OpenImage(path: "\(folder)/3.vmdk")
+      #expect(image.notes.isEmpty && image.disk.layers.count == 4)
+      #expect(try same(image, as: "\(folder)/out.raw"))
+    }
+  }
+
+  /// Images of other projects, by the digests of shared/images.
+  @Test(
+    .enabled(if: SharedImages.exist, "shared/images is missing"),
+    arguments: [
+      "ext2", "monolithicSparse", "streamOptimized", "twoGbMaxExtentSparse",
+    ])
+  func sharedImages(_ name: String) throws {
+    let folder = try #require(SharedImages.folder)
+    let table = try String(contentsOfFile: "\(folder)/EXPECTED.tsv", encoding: .utf8)
+    let row = try #require(
+      table.split(separator: "\n").first { $0.hasPrefix("\(name).vmdk\t") }
+    ).split(separator: "\t")
+    let image = try OpenImage(path: "\(folder)/\(name).vmdk")
+    #expect(image.disk.size == UInt64(row[2]))
+    try HostTools.withFolder { scratch in
+      let file = "\(scratch)/out"
+      var data = Data()
+      try image.disk.whole.stream { piece in
+        piece.withUnsafeBytes { data.append(contentsOf: $0) }
+      }
+      try data.write(to: URL(fileURLWithPath: file))
+      #expect(try HostTools.run("sha256sum", [file]).hasPrefix(row[3]))
+    }
+  }
 }
