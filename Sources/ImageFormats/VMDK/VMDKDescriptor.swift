@@ -81,12 +81,17 @@ struct VMDKDescriptor: Sendable {
     VMDKUUID.parent.rawValue,
   ]
 
+  /// Of these and of the keys of encrypted disks, in lower case.
+  private static let initials = Array("cdeikp".utf8)
+
   /// `key = "value"`, the key in lower case; nil for any other line and for keys that say nothing
   /// here.
   private static func pair(_ line: ArraySlice<UInt8>) -> (String, String)? {
     guard let equals = line.firstIndex(of: UInt8(ascii: "=")), equals - line.startIndex <= 64 else {
       return nil
     }
+    // Most lines of a large text are of no interest: no string is made of them.
+    guard let first = line.first, initials.contains(first | 0x20) else { return nil }
     let key = VMDKText.decode(VMDKText.trimmed(line[..<equals])).lowercased()
     if key.hasPrefix("encryption") || key == "keyid" || key.hasPrefix("crypt/") {
       return ("encryption", "")

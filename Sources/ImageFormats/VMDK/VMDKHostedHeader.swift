@@ -13,6 +13,9 @@ struct VMDKHostedHeader: Sendable {
   /// The specification knows only 512; ESX Server's extents have 4,096.
   static let mostTableEntries: UInt32 = 4096
 
+  /// The sectors that every writer keeps for a descriptor. Where more are claimed, grains may be there.
+  private static let usualDescriptor: UInt64 = 20
+
   private enum Flags {
     /// The four bytes that show line breaks were changed are there.
     static let newlines: UInt32 = 1 << 0
@@ -110,11 +113,10 @@ struct VMDKHostedHeader: Sendable {
     }
     var structures = [reader.base..<reader.base + UInt64(Self.byteCount)]
     if reader.base > 0 { structures.append(0..<UInt64(Self.byteCount)) }
-    if descriptor.start > 0, descriptor.start <= Limits.largestDisk / VMDK.sectorBytes / 2,
-      descriptor.count <= Limits.largestDisk / VMDK.sectorBytes / 2
-    {
+    if descriptor.start > 0, descriptor.start <= Limits.largestDisk / VMDK.sectorBytes {
       let start = descriptor.start * VMDK.sectorBytes
-      structures.append(start..<start + descriptor.count * VMDK.sectorBytes)
+      let count = min(descriptor.count, Self.usualDescriptor)
+      structures.append(start..<start + count * VMDK.sectorBytes)
     }
     return VMDKGeometry(
       size: size, grainBytes: grainSectors * VMDK.sectorBytes, entriesPerTable: Int(entries),

@@ -3,7 +3,7 @@ internal import DiskCore
 /// A sparse extent that somebody names in place of the descriptor that it belongs to.
 enum VMDKLoneExtent {
   /// How many files beside it are looked into for its descriptor.
-  private static let mostLookedAt = 64
+  private static let mostLookedAt = 8
 
   /// - Throws: `invalidRequest` where a descriptor beside it names it, naming that; what opening it
   ///   throws.
@@ -30,13 +30,16 @@ enum VMDKLoneExtent {
     return ParsedImage(VMDKImage(source, row, description: description))
   }
 
-  /// The file beside it that names it as an extent. Shorter names first: `disk.vmdk` before all of
-  /// `disk-s001.vmdk`, `disk-s002.vmdk`, ….
+  /// The file beside it that names it as an extent. VMware calls the extents of `disk.vmdk`
+  /// `disk-s001.vmdk`, `disk-delta.vmdk`, `disk-sesparse.vmdk`: their names start alike.
   private static func descriptor(of source: any Storage, _ files: NamedFiles) -> String? {
     let own = PathParts(source.path)
     let names = FolderListing.names(in: own.folder)
-      .filter { $0.lowercased().hasSuffix(".vmdk") && $0 != own.name }
-      .sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+      .filter { name in
+        let name = name.lowercased()
+        return name.hasSuffix(".vmdk") && own.name.lowercased().hasPrefix(name.dropLast(5) + "-")
+      }
+      .sorted { ($0.utf8.count, $0) > ($1.utf8.count, $1) }
     for name in names.prefix(mostLookedAt) {
       guard let storage = try? files.open(name, namedBy: source.path, as: "descriptor"),
         let descriptor = try? VMDKFormat.descriptor(in: storage)
