@@ -209,7 +209,7 @@ import Testing
   @Test(
     arguments: [
       "encryptionKeys=\"vmware:key/list/(pair/(null/x))\"", "encryption.keySafe = \"vmware:key\"",
-      "keyID=\"abc\"", "ddb.iofilters = \"vmwarevmcrypt\"", "CRYPT/KeyId = \"x\"",
+      "keyID=\"abc\"", "ddb.iofilters = \"vmwarevmcrypt\"",
     ])
   func encrypted(_ line: String) throws {
     let error = try refusal(["RW 4 FLAT \"a.bin\" 0"], [line])

@@ -47,8 +47,8 @@ struct VMDKDescriptor: Sendable {
   var adapterType: String? { values["ddb.adaptertype"] }
   var parentHint: String? { values["parentfilenamehint"] }
 
-  /// Of a disk that VMware (`encryptionKeys`, `keyID`, the I/O filter of vSphere) or VirtualBox
-  /// (`CRYPT/…`) encrypted.
+  /// By what VMware writes of an encrypted disk: `encryptionKeys`, `keyID`, and the I/O filter of
+  /// vSphere.
   var isEncrypted: Bool {
     values["encryption"] != nil || values["ddb.iofilters"]?.contains("vmcrypt") == true
       || values["iofilters"]?.contains("vmcrypt") == true
@@ -93,7 +93,7 @@ struct VMDKDescriptor: Sendable {
     // Most lines of a large text are of no interest: no string is made of them.
     guard let first = line.first, initials.contains(first | 0x20) else { return nil }
     let key = VMDKText.decode(VMDKText.trimmed(line[..<equals])).lowercased()
-    if key.hasPrefix("encryption") || key == "keyid" || key.hasPrefix("crypt/") {
+    if key.hasPrefix("encryption") || key == "keyid" {
       return ("encryption", "")
     }
     guard known.contains(key) else { return nil }

@@ -34,21 +34,23 @@ enum VMDKLoneExtent {
   /// `disk-s001.vmdk`, `disk-delta.vmdk`, `disk-sesparse.vmdk`: their names start alike.
   private static func descriptor(of source: any Storage, _ files: NamedFiles) -> String? {
     let own = PathParts(source.path)
+    let ownName = own.name.lowercased()
     let names = FolderListing.names(in: own.folder)
       .filter { name in
         let name = name.lowercased()
-        return name.hasSuffix(".vmdk") && own.name.lowercased().hasPrefix(name.dropLast(5) + "-")
+        return name.hasSuffix(".vmdk") && ownName.hasPrefix(name.dropLast(5) + "-")
       }
       .sorted { ($0.utf8.count, $0) > ($1.utf8.count, $1) }
     for name in names.prefix(mostLookedAt) {
       guard let storage = try? files.open(name, namedBy: source.path, as: "descriptor"),
         let descriptor = try? VMDKFormat.descriptor(in: storage)
       else { continue }
-      for extent in descriptor.extents {
-        // As ForeignPath sees it: what stands behind the last separator.
-        let named = ForeignPath.candidates(extent.name).last ?? ""
-        if named.lowercased() == own.name.lowercased() { return storage.path }
+      let isNamed = descriptor.extents.contains { extent in
+        let end = extent.name.utf8.lastIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }
+        let name = end.map { extent.name[extent.name.utf8.index(after: $0)...] } ?? extent.name[...]
+        return name.lowercased() == ownName
       }
+      if isNamed { return storage.path }
     }
     return nil
   }
