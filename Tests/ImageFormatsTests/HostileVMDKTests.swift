@@ -107,6 +107,14 @@ import Testing
     #expect(image.disk.size == 4096 * 512)
   }
 
+  /// Lines that say nothing.
+  @Test(arguments: ["\n", "\r\n", "cid=1\n", "#\n", "x\n"]) func lines(_ line: String) throws {
+    let text = "# Disk DescriptorFile\n" + String(repeating: line, count: 150_000)
+    let error = try refusal(text)
+    #expect(error.kind == .unsupported)
+    #expect(error.message == "the descriptor has more than 16384 lines")
+  }
+
   /// The same file again and again is opened once.
   @Test func oneFileInFourThousandExtents() throws {
     try HostTools.withFolder { folder in

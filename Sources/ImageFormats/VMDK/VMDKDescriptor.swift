@@ -8,6 +8,9 @@ struct VMDKDescriptor: Sendable {
   /// A disk of 8 TiB in extents of 2 GiB. Each extent's file is held open.
   static let mostExtents = 4096
 
+  /// Twice as many as `mostExtents` need: where a parent is missing, many descriptors are looked into.
+  static let mostLines = 16_384
+
   private let values: [String: String]
   let extents: [VMDKExtentLine]
   private let path: String?
@@ -16,11 +19,17 @@ struct VMDKDescriptor: Sendable {
 
   /// - Parameter text: up to its end or its first NUL.
   /// - Throws: `malformed` where there is nothing of a descriptor in it, or a line is damaged;
-  ///   `unsupported` for more extents than `mostExtents`.
+  ///   `unsupported` for more extents than `mostExtents` or lines than `mostLines`.
   init(_ text: ByteReader) throws(DiskError) {
     var values: [String: String] = [:]
     var extents: [VMDKExtentLine] = []
-    for line in VMDKLines(text.bytes) where line.first.map({ $0 != UInt8(ascii: "#") }) ?? false {
+    for (number, line) in VMDKLines(text.bytes).enumerated() {
+      guard number < Self.mostLines else {
+        throw DiskError(
+          .unsupported, "the descriptor has more than \(Self.mostLines) lines", path: text.path,
+          offset: text.base + UInt64(line.startIndex))
+      }
+      guard let first = line.first, first != UInt8(ascii: "#") else { continue }
       if let extent = try VMDKExtentLine(line, in: text) {
         guard extents.count < Self.mostExtents else {
           throw DiskError(
