@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct VMDKFuzzTests {
-  private static let iterations = Soak.rounds(700)
+  private static let iterations = Soak.rounds(1500)
 
   enum Kind: CaseIterable { case hosted, stream, copyOnWrite, spaceEfficient, descriptor }
 

@@ -30,6 +30,8 @@ struct VMDKExtentLine: Sendable {
   /// - Throws: `malformed` where it starts as one and does not go on so, `unsupported` for a type
   ///   that is not known.
   init?(_ line: ArraySlice<UInt8>, in text: ByteReader) throws(DiskError) {
+    // Most lines of a large text are of no interest: no string is made of them.
+    guard let first = line.first, Self.initials.contains(first | 0x20) else { return nil }
     var words = VMDKWords(line)
     guard let access = words.next()?.uppercased(), Self.accesses.contains(access) else {
       return nil
@@ -72,6 +74,8 @@ struct VMDKExtentLine: Sendable {
   }
 
   private static let accesses: Set<String> = ["RW", "RDONLY", "NOACCESS"]
+  /// Of these, in lower case.
+  private static let initials = Array("rn".utf8)
 
   private static let kinds: [String: Kind] = [
     "FLAT": .flat, "VMFS": .flat, "SPARSE": .sparse, "VMFSSPARSE": .sparse, "SESPARSE": .sparse,

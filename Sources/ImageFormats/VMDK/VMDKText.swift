@@ -27,10 +27,11 @@ enum VMDKText {
   }
 
   static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-    var bytes = bytes
-    while let first = bytes.first, isBlank(first) { bytes.removeFirst() }
-    while let last = bytes.last, isBlank(last) { bytes.removeLast() }
-    return bytes
+    var start = bytes.startIndex
+    var end = bytes.endIndex
+    while start < end, isBlank(bytes[start]) { start += 1 }
+    while end > start, isBlank(bytes[end - 1]) { end -= 1 }
+    return bytes[start..<end]
   }
 }
 
@@ -49,12 +50,9 @@ struct VMDKLines: Sequence, IteratorProtocol {
   /// Without blanks at its ends. A line break of two bytes gives an empty line more.
   mutating func next() -> ArraySlice<UInt8>? {
     guard place < bytes.count, bytes[place] != 0 else { return nil }
-    let start = place
-    while place < bytes.count, bytes[place] != 0x0a, bytes[place] != 0x0d, bytes[place] != 0 {
-      place += 1
-    }
-    let line = bytes[start..<place]
-    if place < bytes.count, bytes[place] != 0 { place += 1 }
-    return VMDKText.trimmed(line)
+    let rest = bytes[place...]
+    let end = rest.firstIndex { $0 == 0x0a || $0 == 0x0d || $0 == 0 } ?? rest.endIndex
+    place = end < bytes.count && bytes[end] != 0 ? end + 1 : end
+    return VMDKText.trimmed(rest[..<end])
   }
 }
