@@ -151,6 +151,16 @@ import Testing
     }
   }
 
+  @Test func manyNotes() throws {
+    let text = VMDKBuilder.text("vmfs", [String](repeating: "RW 6 FLAT \"a.bin\" 1", count: 20))
+    let notes = try HostTools.withFolder { folder in
+      try HostTools.write(Self.a, to: "\(folder)/a.bin")
+      try HostTools.write(Array(text.utf8), to: "\(folder)/x.vmdk")
+      return try OpenImage(path: "\(folder)/x.vmdk").notes
+    }
+    #expect(notes.count == 9 && notes[8] == "and 12 more like these")
+  }
+
   @Test(
     arguments: [
       ("RW", "without a number"), ("RW x FLAT \"a.bin\" 0", "without a number"),
@@ -183,6 +193,8 @@ import Testing
       try open(Array(text.utf8), more: ["s.vmdk": builder.file.bytes])
     }
     #expect(error?.kind == .malformed && error?.message.contains("4096 bytes") == true)
+    #expect(
+      error?.offset == text.range(of: "RW 16").map { UInt64($0.lowerBound.utf16Offset(in: text)) })
     // More is rounded.
     let short = VMDKBuilder.text("twoGbMaxExtentSparse", ["RW 7 SPARSE \"s.vmdk\""])
     #expect(

@@ -222,21 +222,40 @@ extension VMDKBuilder {
     }
   }
 
-  @Test func everyReadCanFail() throws {
-    let builder = Self.small
+  private static let kinds: [String: VHDBuilder.File] = {
+    var stream = small
+    stream.stream = .footer
+    var delta = VMDKCopyOnWriteBuilder(capacity: 18)
+    delta.grains = [3: [UInt8](repeating: 1, count: 512)]
+    var snapshot = VMDKSpaceEfficientBuilder(capacity: 18)
+    snapshot.grains = [0: .data([UInt8](repeating: 1, count: 4096)), 1: .zero]
+    return [
+      "hosted": small.file, "stream": stream.file, "vmfsSparse": delta.file,
+      "seSparse": snapshot.file,
+    ]
+  }()
+
+  /// Every read of opening and reading, one after the other.
+  @Test(arguments: ["hosted", "stream", "vmfsSparse", "seSparse"])
+  func everyReadCanFail(_ kind: String) throws {
     let open = { (storage: FaultyStorage) throws(DiskError) -> [UInt8] in
       try Disk(layers: VMDKFormat().open(storage, .none).layers).whole.bytes(
         at: .start, count: 18 * 512)
     }
-    let storage = FaultyStorage(builder.file.storage(path: "disk.vmdk"))
-    #expect(try open(storage) == builder.content)
+    let file = try #require(Self.kinds[kind])
+    let storage = FaultyStorage(file.storage(path: "disk.vmdk"))
+    let expected = try open(storage)
     let count = storage.reads.count
     for fault in FaultyStorage.Fault.allCases {
       for number in 1...count {
         storage.forgetReads()
         storage.fail(read: number, with: fault)
-        let error = #expect(throws: DiskError.self) { try open(storage) }
-        #expect(error?.path == "disk.vmdk" && error?.offset != nil)
+        do throws(DiskError) {
+          #expect(try open(storage) == expected, "read \(number) was not needed")
+        } catch {
+          #expect(error.path == "disk.vmdk" && error.offset != nil)
+          #expect(error.kind == (fault == .short ? .truncated : .inputOutput))
+        }
       }
     }
     #expect(count >= 5)

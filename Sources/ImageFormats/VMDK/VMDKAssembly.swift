@@ -56,6 +56,10 @@ struct VMDKAssembly {
           + (unclean.count > 1 ? " and \(unclean.count - 1) more were" : " was")
           + " not closed cleanly: what was written last may be missing")
     }
+    if notes.count > Self.mostNotes {
+      let more = notes.count - Self.mostNotes
+      notes.replaceSubrange(Self.mostNotes..., with: ["and \(more) more like these"])
+    }
     let description = description(extents: layers.count)
     return ParsedImage(
       [VMDKImage(source, try LayerRow(layers, description: description), description: description)],
@@ -87,7 +91,14 @@ struct VMDKAssembly {
       return extent
     case .sparse:
       let file = try file(line)
-      return add(try VMDKSparseFile(file, hasParent: parent != nil), file)
+      let extent = try VMDKSparseFile(file, hasParent: parent != nil)
+      guard extent.layer.size >= size else {
+        throw DiskError(
+          .malformed,
+          "its extent '\(printable(line.name))' holds \(extent.layer.size) bytes of the disk where "
+            + "\(size) belong", path: source.path, offset: line.place.bytes)
+      }
+      return add(extent, file)
     }
   }
 
@@ -96,13 +107,14 @@ struct VMDKAssembly {
   ) -> any ImageLayer {
     let name = PathParts(storage.path).name
     if file.isUnclean { unclean.append(name) }
-    for note in file.notes where notes.count < Self.mostNotes {
+    for note in file.notes {
       notes.append("'\(printable(name))': \(note)")
     }
     if sparse.isEmpty { sparse.append(file) }
     return file.layer
   }
 
+  /// How many notes are kept of a disk of thousands of extents.
   private static let mostNotes = 8
 
   /// The file that the line names, which on the writer's system may have been anywhere.
