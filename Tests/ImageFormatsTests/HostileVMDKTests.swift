@@ -277,10 +277,10 @@ import Testing
     image.put(table.bytes, at: (place + 80) * 512)
     let opened = try OpenedImage(MemoryStorage(image.bytes, path: "x.vmdk"))
     #expect(throws: Never.self) { try opened.bytes(0, 10 * 4096) }
-    for grain in [10] {
-      let error = #expect(throws: DiskError.self) { try opened.bytes(grain * 4096, 1) }
-      #expect(error?.kind == .malformed)
-    }
+    #expect(throws: DiskError.self) { try opened.bytes(0, 11 * 4096) }
+    #expect(try opened.disk.layers[0].extent(at: .start, limit: 1 << 20).length == 10 * 4096)
+    let error = #expect(throws: DiskError.self) { try opened.bytes(10 * 4096, 1) }
+    #expect(error?.kind == .malformed && error?.offset == UInt64(place + 80) * 512)
     #expect(throws: Never.self) { try opened.bytes(11 * 4096, 49 * 4096) }
   }
 
