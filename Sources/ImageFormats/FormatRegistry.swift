@@ -4,8 +4,10 @@ public import DiskCore
 /// comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
+  public static let formats: [any ImageFormat] = [
+    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), ParallelsFormat(), BochsFormat(), CloopFormat(),
     RawFormat(),
+  ]
   ]
 
   /// Their names, for people.

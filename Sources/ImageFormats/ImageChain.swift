@@ -100,6 +100,10 @@ struct ImageChain {
   private mutating func parent(
     _ reference: ParentReference, of child: Level, _ files: NamedFiles
   ) throws(DiskError) -> Level {
+    if let obstacle = reference.obstacle {
+      throw DiskError(
+        .permissionDenied, obstacle + "; '--parent FILE' gives one", path: child.path)
+    }
     if reference.isByIdentityOnly { return try neighbour(reference, of: child, files) }
     var refusal: DiskError? = nil
     for path in reference.paths {
