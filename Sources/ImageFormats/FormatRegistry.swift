@@ -5,7 +5,7 @@ public import DiskCore
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), ParallelsFormat(), BochsFormat(), CloopFormat(),
+    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
     RawFormat(),
   ]
   ]

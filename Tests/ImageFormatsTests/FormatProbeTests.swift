@@ -88,9 +88,7 @@ import Testing
     // One byte off is not it.
     var other = bytes
     other[other.count > 4 ? 3 : 1] ^= 0x80
-    if name != "a QCOW image" {
-      #expect(try self.probe(image(other, at: offset)).recognised == nil)
-    }
+    #expect(try self.probe(image(other, at: offset)).recognised == nil)
   }
 
   @Test func samplesAreTheEnds() throws {
