@@ -37,11 +37,15 @@ public final class PagedTable<
   }
 
   /// The page that holds entry `index`, which is less than `count`.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func page(holding index: Int) throws(DiskError) -> Page {
     try pages.page(ofTableAt: start, holding: index)
   }
 
   /// Entry `index`, which is less than `count`.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func entry(_ index: Int) throws(DiskError) -> Entry {
     try pages.entry(index, ofTableAt: start)
   }
