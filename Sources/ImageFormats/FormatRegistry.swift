@@ -4,10 +4,9 @@ public import DiskCore
 /// comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-  public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(),
+    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(),
+    ParallelsFormat(), BochsFormat(), CloopFormat(),
     RawFormat(),
-  ]
   ]
 
   /// Their names, for people.
