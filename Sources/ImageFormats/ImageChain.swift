@@ -11,15 +11,31 @@ struct ImageChain {
     let image: ParsedImage
     /// How its format was found, where that is worth saying.
     let remark: String?
+    /// Its own file and those that it names.
+    private let files: Set<FileIdentity>
+
+    init(of storage: any Storage, image: ParsedImage, remark: String?) {
+      path = storage.path
+      self.image = image
+      self.remark = remark
+      let named = image.layers.lazy.flatMap(\.files).flatMap(\.parts)
+      files = Set(storage.parts.compactMap(\.identity)).union(named.compactMap(\.identity))
+    }
+
+    func holds(_ storage: any Storage) -> Bool {
+      storage.parts.contains { part in part.identity.map(files.contains) ?? false }
+    }
   }
 
   /// Top first, at least one.
   private(set) var levels: [Level] = []
   /// What to know before trusting it.
   private(set) var notes: [String] = []
-  private var seen: Set<FileIdentity> = []
 
   var layers: [any ImageLayer] { levels.flatMap(\.image.layers) }
+
+  /// Of what is open already.
+  init(_ levels: [Level]) { self.levels = levels }
 
   /// Opens the image at `path` and everything that it stands on.
   ///
@@ -29,7 +45,7 @@ struct ImageChain {
   init(path: String, options: ImageOptions) throws(DiskError) {
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
-    let top = try typed(path, format: options.format)
+    let top = try ImageSource(path: path, format: options.format)
     try add(try top.parsed(files))
     if let warning = top.warning { notes.append(warning) }
     notes += levels[0].image.layers.flatMap(\.description.notes)
@@ -40,7 +56,7 @@ struct ImageChain {
       }
       if let path = given.popFirst() {
         files = try NamedFiles(image: path, allowed: options.allowedPaths)
-        let source = try typed(path, format: nil, hint: reference.format)
+        let source = try ImageSource(path: path, format: reference.format)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {
@@ -48,7 +64,7 @@ struct ImageChain {
         }
         try add(level)
       } else {
-        try add(try parent(reference, of: child, files))
+        try add(try parent(reference, of: child, files, options))
       }
       note(of: levels[levels.count - 1])
     }
@@ -72,31 +88,19 @@ struct ImageChain {
       .map { "\(name): \($0)" }
   }
 
-  /// An image that the user named.
-  private mutating func typed(
-    _ path: String, format: String?, hint: String? = nil
-  ) throws(DiskError) -> ImageSource {
-    let source = try ImageSource(path: path, format: format ?? hint)
-    seen.formUnion(source.storage.parts.compactMap(\.identity))
-    return source
-  }
-
   /// Refuses a parent that is in the chain already.
-  private mutating func check(_ storage: any Storage, against child: Level) throws(DiskError) {
-    for identity in storage.parts.compactMap(\.identity) {
-      let isNew = seen.insert(identity).inserted
-      if !isNew, levels.contains(where: { $0.holds(identity) }) {
-        throw DiskError(
-          .malformed,
-          "its parent '\(printable(storage.path))' is already in the chain: the chain never ends",
-          path: child.path)
-      }
+  private func check(_ storage: any Storage, against child: Level) throws(DiskError) {
+    guard !levels.contains(where: { $0.holds(storage) }) else {
+      throw DiskError(
+        .malformed,
+        "its parent '\(printable(storage.path))' is already in the chain: the chain never ends",
+        path: child.path)
     }
   }
 
   /// The first of the places that `reference` names where the right image is.
   private mutating func parent(
-    _ reference: ParentReference, of child: Level, _ files: NamedFiles
+    _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
   ) throws(DiskError) -> Level {
     var refusal: DiskError? = nil
     for path in reference.paths {
@@ -120,16 +124,10 @@ struct ImageChain {
         refusal
         ?? DiskError(
           .invalidRequest,
-          "its parent '\(printable(storage.path))' \(doubt); '--parent \(printable(storage.path))' "
-            + "reads it all the same", path: child.path)
+          "its parent '\(printable(storage.path))' \(doubt); --parent \(shellWord(storage.path)) reads "
+            + "it all the same", path: child.path)
     }
-    throw refusal ?? MissingParent(reference, of: child.path, files).error()
-  }
-}
-
-extension ImageChain.Level {
-  fileprivate func holds(_ identity: FileIdentity) -> Bool {
-    image.layers.contains { $0.files.contains { $0.identity == identity } }
+    throw refusal ?? MissingParent(reference, of: levels, files, options).error()
   }
 }
 

@@ -8,13 +8,21 @@ struct MissingParent {
   private static let mostNamed = 3
 
   private let reference: ParentReference
-  private let child: String
+  private let chain: [ImageChain.Level]
   private let files: NamedFiles
+  private let options: ImageOptions
+  private let child: String
 
-  init(_ reference: ParentReference, of child: String, _ files: NamedFiles) {
+  /// - Parameter chain: what was found so far, at least one; the last one's parent is missing.
+  init(
+    _ reference: ParentReference, of chain: [ImageChain.Level], _ files: NamedFiles,
+    _ options: ImageOptions
+  ) {
     self.reference = reference
-    self.child = child
+    self.chain = chain
     self.files = files
+    self.options = options
+    child = chain[chain.count - 1].path
   }
 
   /// Names the path looked for, what would fit, and the command that says so.
@@ -30,55 +38,58 @@ struct MissingParent {
       let verb = candidates.count == 1 ? "fits" : "fit"
       message +=
         "; beside it \(candidates.map { printable($0) }.joined(separator: ", ")) \(verb): "
-        + "'platter info --parent \(quoted(first)) \(quoted(child))'"
+        + command(naming: first)
     } else {
-      message += "; nothing beside it fits; '--parent FILE' names it"
+      message += "; nothing beside it fits; --parent FILE names it"
     }
     return DiskError(.notFound, message, path: child)
+  }
+
+  /// What the user typed, and `parent`. An image further down can only be named together with those
+  /// above it.
+  private func command(naming parent: String) -> String {
+    var words = ["platter", "info"]
+    if let format = options.format { words += ["--format", format] }
+    for folder in options.allowedPaths { words += ["--allow-path", folder] }
+    for path in chain.dropFirst().map(\.path) + [parent] { words += ["--parent", path] }
+    let top = chain[0].path
+    words.append(top.utf8.first == UInt8(ascii: "-") ? "./\(top)" : top)
+    return words.map(shellWord).joined(separator: " ")
   }
 
   /// Files in the child's folder that can be the parent: by what the child knows of it, or where it
   /// knows nothing, by name.
   private var candidates: [String] {
-    let folder = PathParts(child).folder
-    let paths = FolderListing.names(in: folder).sorted().map { PathParts.join(folder, $0) }
-      .filter { $0 != child }
+    var result: [String] = []
     let isKnown = reference.expectations.contains(where: \.isStrict)
-    let found = (isKnown ? paths.prefix(Self.mostLookedAt) : paths[...]).lazy.filter {
-      isKnown ? isExpected($0) : hasItsName($0)
+    for folder in files.folders(of: child) {
+      let names = FolderListing.names(in: folder).sorted().filter { isKnown || hasItsName($0) }
+      for name in names.prefix(Self.mostLookedAt) where result.count < Self.mostNamed {
+        if let path = candidate(name, in: folder), !result.contains(path) { result.append(path) }
+      }
     }
-    return Array(found.prefix(Self.mostNamed))
+    return result
   }
 
-  private func isExpected(_ path: String) -> Bool {
-    guard let storage = try? files.open(path, namedBy: child, as: "parent"),
+  /// The path of the file `name` where it can be opened as the parent.
+  private func candidate(_ name: String, in folder: String) -> String? {
+    guard let storage = try? files.open(name, namedBy: child, as: "parent"),
+      storage.path == PathParts.join(folder, name), !chain.contains(where: { $0.holds(storage) }),
       let source = try? ImageSource(named: storage, format: reference.format),
       let level = try? source.parsed(files)
-    else { return false }
-    return reference.refusal(level.image) == nil
+    else { return nil }
+    return reference.refusal(level.image) == nil ? storage.path : nil
   }
 
   /// The same name in other letters, or with another suffix.
-  private func hasItsName(_ path: String) -> Bool {
-    let wanted = Set(
-      reference.paths.map { stem(PathParts($0).name) }.filter { !$0.isEmpty })
-    return wanted.contains(stem(PathParts(path).name))
+  private func hasItsName(_ name: String) -> Bool {
+    let stem = stem(name)
+    return !stem.isEmpty && reference.paths.contains { self.stem(PathParts($0).name) == stem }
   }
 
   private func stem(_ name: String) -> String {
     let name = name.lowercased()
     guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return name }
     return String(name[..<dot])
-  }
-
-  /// As a shell takes it.
-  private func quoted(_ path: String) -> String {
-    let isPlain = path.utf8.allSatisfy { byte in
-      (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-        || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-        || "/._-+=:,@".utf8.contains(byte)
-    }
-    return isPlain ? path : "\"\(printable(path))\""
   }
 }

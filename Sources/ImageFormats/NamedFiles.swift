@@ -75,8 +75,12 @@ public struct NamedFiles: Sendable {
   /// Where `name` is looked for.
   func paths(of name: String, namedBy image: String) -> [String] {
     if name.utf8.first == UInt8(ascii: "/") { return [name] }
-    let folders = image == self.image ? homes : [PathParts(image).folder]
-    return folders.map { PathParts.join($0, name) }
+    return folders(of: image).map { PathParts.join($0, name) }
+  }
+
+  /// Where relative names in `image` start from.
+  func folders(of image: String) -> [String] {
+    image == self.image ? homes : [PathParts(image).folder]
   }
 
   private func open(
@@ -91,8 +95,8 @@ public struct NamedFiles: Sendable {
       let folders = roots.isEmpty ? "any folder" : printable(roots.joined(separator: ", "))
       throw DiskError(
         .permissionDenied,
-        "its \(role) '\(printable(name))' lies outside \(folders); '--allow-path "
-          + "\(printable(PathParts(real).folder))' opens it", path: image)
+        "its \(role) '\(printable(name))' lies outside \(folders); --allow-path "
+          + "\(shellWord(PathParts(real).folder)) opens it", path: image)
     }
     guard found.isRegularFile else {
       throw DiskError(
@@ -108,7 +112,7 @@ public struct NamedFiles: Sendable {
   }
 
   private static func isInside(_ root: String, _ path: String) -> Bool {
-    root == "/" || path.utf8.starts(with: root.utf8 + [UInt8(ascii: "/")])
+    root == "/" || path == root || path.utf8.starts(with: root.utf8 + [UInt8(ascii: "/")])
   }
 
   /// Files in the same folder whose names differ from this one's in case only.
