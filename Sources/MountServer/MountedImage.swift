@@ -15,6 +15,7 @@ struct MountedImage: Sendable {
   /// What stands in a regular file's place.
   private let view: Window
   private let layer: LayerDescription
+  private let snapshots: [DiskFolder.Snapshot]
   private let activity: MountActivity
   private let supervisor = getppid()
   private let started = time(nil)
@@ -34,6 +35,13 @@ struct MountedImage: Sendable {
         disk
       }
     layer = image.disk.layers[0].description
+    snapshots = image.snapshots.map { snapshot in
+      DiskFolder.Snapshot(snapshot.name) { () throws(DiskError) in
+        let disk = try snapshot.open().whole
+        return DiskFolder(
+          disk: disk, table: try PartitionTable.read(from: disk, sectorSize: request.sectorSize))
+      }
+    }
     notes = image.notes + table.notes
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     owner = MountOwner(
@@ -45,7 +53,7 @@ struct MountedImage: Sendable {
   /// - Parameter device: the mounted file system's number in the kernel's mount table.
   func tree(device: String) -> MountTree {
     guard !request.inPlaceOfFile else { return MountTree(root: .file(view)) }
-    let folder = DiskFolder(disk: disk, table: table)
+    let folder = DiskFolder(disk: disk, table: table, snapshots: snapshots)
     let report = TreeItem(
       "status.json",
       .report { Array((JSON.text(of: status(device: device), pretty: true) + "\n").utf8) })

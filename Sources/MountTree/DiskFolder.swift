@@ -4,18 +4,51 @@ public import Partitions
 
 /// What a mount shows of one disk: the disk, its partitions, and links to them by name.
 public struct DiskFolder: Sendable {
-  private let disk: Window
-  private let table: PartitionTable
+  /// An older state of the disk, opened when somebody first looks inside its folder.
+  public struct Snapshot: Sendable {
+    let name: String
+    let open: @Sendable () throws(DiskError) -> DiskFolder
 
-  public init(disk: Window, table: PartitionTable) {
-    self.disk = disk
-    self.table = table
+    public init(_ name: String, open: @escaping @Sendable () throws(DiskError) -> DiskFolder) {
+      self.name = name
+      self.open = open
+    }
   }
 
-  /// `disk`, `p1` …, and the `by-` folders where there is a partition table to fill them.
+  private let disk: Window
+  private let table: PartitionTable
+  private let snapshots: [Snapshot]
+
+  public init(disk: Window, table: PartitionTable, snapshots: [Snapshot] = []) {
+    self.disk = disk
+    self.table = table
+    self.snapshots = snapshots
+  }
+
+  /// `disk`, `p1` …, the `by-` folders where there is a partition table to fill them, and
+  /// `snapshots` where there are any.
   ///
   /// - Throws: `invalidRequest` where a partition does not lie inside the disk.
   public func items() throws(DiskError) -> [TreeItem] {
+    try views() + (snapshots.isEmpty ? [] : [Self.folder(of: snapshots)])
+  }
+
+  private static func folder(of snapshots: [Snapshot]) -> TreeItem {
+    TreeItem(
+      "snapshots",
+      .directory {
+        var taken: Set<String> = []
+        return snapshots.compactMap { snapshot in
+          guard var name = EntryName.escaping(snapshot.name) else { return nil }
+          // Snapshots have names of their own, but long ones are cut.
+          while !taken.insert(name).inserted { name += "+" }
+          return TreeItem(
+            name, .directory { () throws(DiskError) in try snapshot.open().items() })
+        }
+      })
+  }
+
+  private func views() throws(DiskError) -> [TreeItem] {
     var items = [TreeItem("disk", .file(disk))]
     var views: [(partition: Partition, window: Window)] = []
     for partition in table.partitions {

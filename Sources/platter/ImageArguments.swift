@@ -11,12 +11,32 @@ struct ImageArguments: ParsableArguments {
   @Option(help: "The image's format (\(FormatRegistry.names)); found by content where not given.")
   var format: String?
 
+  @Option(help: "Show this snapshot, or this image of the chain, in place of the disk.")
+  var snapshot: String?
+
+  @Option(
+    name: .customLong("parent"),
+    help: ArgumentHelp(
+      "Use this image in place of the parent that the image names; again for that one's parent.",
+      valueName: "file"))
+  var parents: [String] = []
+
+  @Option(
+    name: .customLong("allow-path"),
+    help: ArgumentHelp(
+      "Let images name files in this folder too, besides their own folder and those below it.",
+      valueName: "dir"))
+  var allowedPaths: [String] = []
+
   @Option(
     name: .customLong("sector-size"),
     help: "Bytes in a sector, 512 to 4096; found by looking where not given.")
   var sectorSize: UInt64?
 
-  var options: ImageOptions { ImageOptions(format: format) }
+  var options: ImageOptions {
+    ImageOptions(
+      format: format, parents: parents, allowedPaths: allowedPaths, snapshot: snapshot)
+  }
 
   func open() throws(DiskError) -> OpenImage { try OpenImage(path: image, options: options) }
 

@@ -1,11 +1,12 @@
 internal import ArgumentParser
 internal import DiskCore
+internal import ImageFormats
 internal import MountServer
 
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "info",
-    abstract: "Show an image's format, sizes, partitions and file systems.",
+    abstract: "Show an image's format, sizes, chain, partitions and file systems.",
     discussion: """
       Example: the label of the first partition's file system.
 
@@ -31,11 +32,10 @@ extension InfoReport {
       "\(printable(path)): \(format)\(subformat.map { ", \($0)" } ?? ""), "
         + "\(sizeText(virtualSize)) (\(virtualSize) bytes)"
     ]
-    for layer in chain {
-      let details = layer.details.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-      lines.append(
-        "  stored in \(printable(layer.path)): "
-          + ([sizeText(layer.storedSize)] + details).joined(separator: ", "))
+    for (index, layer) in chain.enumerated() { lines.append(text(of: layer, isTop: index == 0)) }
+    let inside = snapshots.filter { $0.kind == DiskSnapshot.Kind.inside.rawValue }
+    if !inside.isEmpty {
+      lines.append("  snapshots: " + inside.map { printable($0.name) }.joined(separator: ", "))
     }
     if let fileSystem { lines.append("  the whole disk: \(fileSystem.text)") }
     if partitionTable == "none" {
@@ -50,6 +50,18 @@ extension InfoReport {
     if !partitions.isEmpty { result += "\n" + partitionText + "\n" }
     for note in notes { result += "note: \(printable(note))\n" }
     return result
+  }
+
+  private func text(of layer: Layer, isTop: Bool) -> String {
+    let details = layer.details.sorted { $0.key < $1.key }
+      .map { "\($0.key) \(printable($0.value))" }
+    let kind = "\(layer.format)\(layer.subformat.map { " \($0)" } ?? "")"
+    let facts =
+      (isTop ? [] : [kind, sizeText(layer.virtualSize)]) + [
+        "\(isTop ? "" : "stored ")\(sizeText(layer.storedSize))"
+      ]
+    return "  \(isTop ? "stored in" : "on") \(printable(layer.path)): "
+      + (facts + details).joined(separator: ", ")
   }
 
   private var partitionText: String {

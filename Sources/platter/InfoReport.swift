@@ -44,6 +44,17 @@ struct InfoReport: Encodable {
     let fileSystem: FileSystem?
   }
 
+  struct Snapshot: Encodable {
+    /// As `--snapshot` takes it.
+    let name: String
+    /// `inside` the image, or `parent`: an image further down the chain.
+    let kind: String
+    /// The format's own number for it.
+    let identifier: String?
+    /// In seconds since 1970.
+    let created: Int?
+  }
+
   let version = 1
   let path: String
   let format: String
@@ -53,6 +64,7 @@ struct InfoReport: Encodable {
   let sectorSize: UInt64
   /// Top first.
   let chain: [Layer]
+  let snapshots: [Snapshot]
   /// `mbr`, `gpt` or `none`.
   let partitionTable: String
   let partitionTableUuid: String?
@@ -75,6 +87,11 @@ struct InfoReport: Encodable {
         subformat: description.subformat, virtualSize: layer.size,
         storedSize: layer.files.reduce(0) { $0 + $1.allocatedBytes },
         details: Dictionary(description.details.map { ($0.name, $0.value) }) { first, _ in first })
+    }
+    snapshots = image.snapshots.map { snapshot in
+      Snapshot(
+        name: snapshot.name, kind: snapshot.kind.rawValue, identifier: snapshot.identifier,
+        created: snapshot.created)
     }
     partitionTable = table.kind.rawValue
     partitionTableUuid = table.identifier

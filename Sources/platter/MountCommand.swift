@@ -54,8 +54,12 @@ struct MountCommand: ParsableCommand {
         "--partition needs a regular file to stand in the place of, and this is a "
           + "folder", path: point.path)
     }
+    // The daemon's folder is not this one.
+    var options = image.options
+    options.parents = options.parents.map(absolute)
+    options.allowedPaths = options.allowedPaths.map(absolute)
     let request = MountRequest(
-      image: absolute(image.image), imageOptions: image.options, mountPoint: point,
+      image: absolute(image.image), imageOptions: options, mountPoint: point,
       sectorSize: image.sectorSize, partition: partition, cache: cache, allowsOthers: allowOther,
       foreground: foreground)
     if foreground {

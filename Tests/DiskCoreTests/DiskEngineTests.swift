@@ -99,6 +99,13 @@ private typealias Run = ScriptedLayer.Run
     #expect(other.reads == [FaultyStorage.Read(offset: 21, count: 10)])
   }
 
+  @Test func neighboursInTheFileWithZerosBetweenThemOnTheDisk() throws {
+    let layer = ScriptedLayer([Run(place(0), 10), Run(.zero, 5), Run(place(10), 10)])
+    let expected = content[0..<10] + [0, 0, 0, 0, 0] + content[10..<20]
+    #expect(try read([layer], 25) == Array(expected))
+    #expect(stored.reads.map(\.count) == [10, 10])
+  }
+
   @Test func neighboursOfDifferentLayersBecomeOneRead() throws {
     let bottom = ScriptedLayer([Run(.zero, 10), Run(place(10), 10)])
     let top = ScriptedLayer([Run(place(0), 10), Run(.below(DiskOffset(10)), 10)])

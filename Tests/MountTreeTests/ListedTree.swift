@@ -13,6 +13,13 @@ struct ListedTree {
   let storage: FaultyStorage
   let table: PartitionTable
 
+  /// Of a folder that was made elsewhere.
+  init(_ folder: DiskFolder) throws {
+    storage = FaultyStorage(MemoryStorage([]))
+    table = try PartitionTable.read(from: Disk(layers: [FlatLayer(storage)]).whole)
+    tree = MountTree(root: .directory { () throws(DiskError) in try folder.items() })
+  }
+
   init(size: UInt64, pieces: [(at: UInt64, bytes: [UInt8])]) throws {
     storage = FaultyStorage(MemoryStorage(size: size, pieces: pieces))
     let disk = try Disk(layers: [FlatLayer(storage)]).whole
