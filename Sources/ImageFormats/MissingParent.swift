@@ -62,7 +62,7 @@ struct MissingParent {
   private var candidates: [String] {
     var result: [String] = []
     let isKnown = reference.expectations.contains(where: \.isStrict)
-    for folder in files.folders(of: child) {
+    for folder in files.startingFolders(of: child) {
       let names = FolderListing.names(in: folder).sorted().filter { isKnown || hasItsName($0) }
       for name in names.prefix(Self.mostLookedAt) where result.count < Self.mostNamed {
         if let path = candidate(name, in: folder), !result.contains(path) { result.append(path) }

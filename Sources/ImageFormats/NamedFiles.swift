@@ -75,11 +75,11 @@ public struct NamedFiles: Sendable {
   /// Where `name` is looked for.
   func paths(of name: String, namedBy image: String) -> [String] {
     if name.utf8.first == UInt8(ascii: "/") { return [name] }
-    return folders(of: image).map { PathParts.join($0, name) }
+    return startingFolders(of: image).map { PathParts.join($0, name) }
   }
 
   /// Where relative names in `image` start from.
-  func folders(of image: String) -> [String] {
+  func startingFolders(of image: String) -> [String] {
     image == self.image ? homes : [PathParts(image).folder]
   }
 
