@@ -64,7 +64,12 @@ struct ImageChain {
         }
         try add(level)
       } else {
-        try add(try parent(reference, of: child, files, options))
+        do throws(DiskError) {
+          try add(try parent(reference, of: child, files, options))
+        } catch  where error.kind == .permissionDenied && levels.count == 1 && options.format == nil
+        {
+          throw Self.doubting(error, child)
+        }
       }
       note(of: levels[levels.count - 1])
     }
@@ -73,6 +78,18 @@ struct ImageChain {
         .invalidRequest, "has no parent that '\(printable(extra))' could be",
         path: levels[levels.count - 1].path)
     }
+  }
+
+  /// A raw disk into which its guest wrote another format's header can name any file of the machine
+  /// that it was copied to: whoever is told of such a file is told how that came about.
+  private static func doubting(_ error: DiskError, _ child: Level) -> DiskError {
+    let format = child.image.layers[0].description.format
+    return DiskError(
+      error.kind,
+      error.message
+        + " (it was found to be \(format) by its content; --format raw shows its bytes as they are "
+        + "stored)", path: error.path, offset: error.offset, systemError: error.systemError,
+      underlying: error.underlying)
   }
 
   private mutating func add(_ level: Level) throws(DiskError) {

@@ -90,6 +90,11 @@ public struct NamedFiles: Sendable {
       throw DiskError(.malformed, "its \(role) has a name with a NUL byte in it", path: image)
     }
     let found = try OwnedDescriptor.open(locating: path)
+    // Before what it may be: no option opens it.
+    guard found.isRegularFile else {
+      throw DiskError(
+        .invalidRequest, "its \(role) '\(printable(name))' is not a regular file", path: image)
+    }
     let real = try found.realPath()
     guard roots.contains(where: { Self.isInside($0, real) }) else {
       let folders = roots.isEmpty ? "any folder" : printable(roots.joined(separator: ", "))
@@ -97,10 +102,6 @@ public struct NamedFiles: Sendable {
         .permissionDenied,
         "its \(role) '\(printable(name))' lies outside \(folders); --allow-path "
           + "\(shellWord(PathParts(real).folder)) opens it", path: image)
-    }
-    guard found.isRegularFile else {
-      throw DiskError(
-        .invalidRequest, "its \(role) '\(printable(name))' is not a regular file", path: image)
     }
     do throws(DiskError) {
       return try FileStorage(
