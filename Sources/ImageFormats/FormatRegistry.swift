@@ -3,7 +3,9 @@ public import DiskCore
 /// Every format that Platter reads, in the order in which they are tried. Raw fits anything and
 /// comes last.
 public enum FormatRegistry {
-  public static let formats: [any ImageFormat] = [VHDFormat(), RawFormat()]
+  public static let formats: [any ImageFormat] = [
+    VHDFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(), RawFormat(),
+  ]
 
   /// Their names, for people.
   public static let names = formats.map(\.name).joined(separator: ", ")

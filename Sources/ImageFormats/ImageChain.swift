@@ -56,7 +56,9 @@ struct ImageChain {
       }
       if let path = given.popFirst() {
         files = try NamedFiles(image: path, allowed: options.allowedPaths)
-        let source = try ImageSource(path: path, format: reference.format)
+        // Where nothing names the parent, its format is only that of those that are looked at.
+        let hint = reference.isByIdentityOnly ? nil : reference.format
+        let source = try ImageSource(path: path, format: hint)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {
@@ -119,6 +121,7 @@ struct ImageChain {
   private mutating func parent(
     _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
   ) throws(DiskError) -> Level {
+    if reference.isByIdentityOnly { return try neighbour(reference, of: child, files, options) }
     var refusal: DiskError? = nil
     for path in reference.paths {
       let storage: FileStorage
@@ -131,20 +134,39 @@ struct ImageChain {
       }
       try check(storage, against: child)
       let level = try ImageSource(named: storage, format: reference.format).parsed(files)
-      guard let doubt = reference.refusal(level.image) else {
-        if let doubt = reference.doubt(level.image) {
-          notes.append("\(printable(PathParts(level.path).name)) \(doubt)")
-        }
-        return level
-      }
-      refusal =
-        refusal
-        ?? DiskError(
-          .invalidRequest,
-          "its parent '\(printable(storage.path))' \(doubt); --parent \(shellWord(storage.path)) reads "
-            + "it all the same", path: child.path)
+      guard let doubt = reference.refusal(level.image) else { return accepted(level, reference) }
+      refusal = refusal ?? Self.refusal(storage.path, doubt, child)
     }
     throw refusal ?? MissingParent(reference, of: levels, files, options).error()
+  }
+
+  /// The first of the images around `child` that is the one it was made on.
+  private mutating func neighbour(
+    _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
+  ) throws(DiskError) -> Level {
+    var refusal: DiskError? = nil
+    for neighbour in NeighbouringImages(reference, of: child.path, files).resembling {
+      guard let doubt = reference.refusal(neighbour.level.image) else {
+        try check(neighbour.storage, against: child)
+        return accepted(neighbour.level, reference)
+      }
+      refusal = refusal ?? Self.refusal(neighbour.path, doubt, child)
+    }
+    throw refusal ?? MissingParent(reference, of: levels, files, options).error()
+  }
+
+  private mutating func accepted(_ level: Level, _ reference: ParentReference) -> Level {
+    if let doubt = reference.doubt(level.image) {
+      notes.append("\(printable(PathParts(level.path).name)) \(doubt)")
+    }
+    return level
+  }
+
+  private static func refusal(_ path: String, _ doubt: String, _ child: Level) -> DiskError {
+    DiskError(
+      .invalidRequest,
+      "its parent '\(printable(path))' \(doubt); --parent \(shellWord(path)) reads it all the same",
+      path: child.path)
   }
 }
 
@@ -162,7 +184,7 @@ extension ParentReference {
 
 extension ParentReference.Expectation {
   fileprivate func difference(from image: ParsedImage) -> String? {
-    let found = image.identity[what] ?? []
+    let found = what == Self.sizeInBytes ? ["\(image.layers[0].size)"] : image.identity[what] ?? []
     guard Set(found).isDisjoint(with: accepted) else { return nil }
     let named = found.first.map { "the \(what) \(printable($0))" } ?? "no \(what)"
     return "is not the one that the child was made on, or has changed since: it has \(named), not "

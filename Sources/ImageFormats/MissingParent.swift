@@ -2,8 +2,6 @@ internal import DiskCore
 
 /// A parent that is not where its child says: what to tell the person who has to find it.
 struct MissingParent {
-  /// How many files beside the child are looked into.
-  private static let mostLookedAt = 64
   /// How many of those that fit are named.
   private static let mostNamed = 3
 
@@ -30,6 +28,14 @@ struct MissingParent {
     var places: [String] = []
     for path in reference.paths { places += files.paths(of: path, namedBy: child) }
     var message = "its parent '\(printable(reference.name))' was not found"
+    if reference.isByIdentityOnly {
+      // Looked for among the same files already: they need not be opened again.
+      let folders = NeighbouringImages(reference, of: child, files).folders
+      message +=
+        " among the files in \(folders.prefix(4).map { printable($0) }.joined(separator: ", ")); "
+        + "--parent FILE names it, --allow-path DIR looks there too"
+      return DiskError(.notFound, message, path: child)
+    }
     if !places.isEmpty {
       message += "; looked for " + places.prefix(4).map { printable($0) }.joined(separator: ", ")
     }
@@ -57,14 +63,21 @@ struct MissingParent {
     return words.map(shellWord).joined(separator: " ")
   }
 
-  /// Files in the child's folder that can be the parent: by what the child knows of it, or where it
-  /// knows nothing, by name.
+  /// Files around the child that can be the parent: by what the child knows of it, or where it knows
+  /// nothing, by name.
   private var candidates: [String] {
     var result: [String] = []
-    let isKnown = reference.expectations.contains(where: \.isStrict)
+    if reference.expectations.contains(where: \.isStrict) {
+      return Array(
+        NeighbouringImages(reference, of: child, files).resembling.lazy
+          .filter { neighbour in
+            reference.refusal(neighbour.level.image) == nil
+              && !chain.contains { $0.holds(neighbour.storage) }
+          }.map(\.path).prefix(Self.mostNamed))
+    }
     for folder in files.startingFolders(of: child) {
-      let names = FolderListing.names(in: folder).sorted().filter { isKnown || hasItsName($0) }
-      for name in names.prefix(Self.mostLookedAt) where result.count < Self.mostNamed {
+      for name in FolderListing.names(in: folder).sorted().filter(hasItsName)
+      where result.count < Self.mostNamed {
         if let path = candidate(name, in: folder), !result.contains(path) { result.append(path) }
       }
     }

@@ -83,6 +83,13 @@ public struct NamedFiles: Sendable {
     image == self.image ? homes : [PathParts(image).folder]
   }
 
+  /// The folders that hold what `image` may name, without those below them: its own first.
+  func folders(of image: String) -> [String] {
+    let own = PathParts(image).folder
+    let real = try? OwnedDescriptor.open(locating: own).realPath()
+    return [own] + roots.filter { $0 != real }
+  }
+
   private func open(
     path: String, _ name: String, namedBy image: String, as role: String
   ) throws(DiskError) -> FileStorage {

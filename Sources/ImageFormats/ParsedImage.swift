@@ -28,6 +28,10 @@ public struct ParsedImage: Sendable {
 public struct ParentReference: Sendable {
   /// Something that the parent must be, so that no other image is taken for it.
   public struct Expectation: Sendable {
+    /// For `what`, in formats that know no more of the parent: the size of its disk in bytes, which
+    /// every image has without saying so in `ParsedImage.identity`.
+    public static let sizeInBytes = "size in bytes"
+
     /// Which of the parent's `ParsedImage.identity`, as people call it: `UUID`, `CID`.
     public let what: String
     /// The parent must have one of these.
@@ -45,6 +49,9 @@ public struct ParentReference: Sendable {
   /// As it stands in the image, for messages.
   public var name: String
   /// Where to look, in order; relative paths start from the folder of the image that names them.
+  /// Empty where the image knows no path: the one that meets `expectations` is then looked for among
+  /// the files beside it and in the folders that the user allows; only files of `format`, where that
+  /// is said.
   public var paths: [String]
   /// Whether the image comes from a system where `Base.VHD` and `base.vhd` are one file.
   public var ignoresCase: Bool

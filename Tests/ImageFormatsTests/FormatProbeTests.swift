@@ -64,11 +64,7 @@ import Testing
       ("a VMDK image", 0, Array("KDMV\u{1}".utf8)),
       ("a VMDK image", 0, Array("COWD\u{1}".utf8)),
       ("a VMDK descriptor", 0, Array("# Disk DescriptorFile\nversion=1\n".utf8)),
-      ("a VDI image", 64, [0x7F, 0x10, 0xDA, 0xBE]),
-      ("a Parallels image", 0, Array("WithoutFreeSpace".utf8)),
-      ("a Parallels image", 0, Array("WithouFreSpacExt".utf8)),
-      ("a Bochs image", 0, Array("Bochs Virtual HD Image\0".utf8)),
-      ("a cloop image", 0, Array("#!/bin/sh\n#V2.0 Format\nmodprobe cloop".utf8)),
+      ("a cloop image of version 4", 0, Array("#!/bin/sh\n#V4.0 Format\n".utf8)),
       ("a CHD image", 0, Array("MComprHD".utf8)),
       ("a CSO image", 0, Array("CISO".utf8)),
       ("a ZSO image", 0, Array("ZISO".utf8)),
@@ -120,7 +116,7 @@ import Testing
     for name in ["", "qcow2", "vhdx", "raw ", "\u{1B}[2J"] {
       let error = #expect(throws: DiskError.self) { try FormatRegistry.format(named: name) }
       #expect(error?.kind == .invalidRequest)
-      #expect(error?.message.hasSuffix("there are vhd, raw") == true)
+      #expect(error?.message.hasSuffix("there are \(FormatRegistry.names)") == true)
       #expect(error?.message.contains("\u{1B}") == false)
     }
   }
