@@ -4,43 +4,37 @@ public final class PatchedStorage: Storage {
   /// Bytes that stand in place of the file's from `at` on.
   public struct Patch: Sendable {
     public let at: FileOffset
+    /// In bytes.
     public let count: UInt64
-    /// The bytes are those of `source` from `start` on; zeros where there is none, which take no
-    /// memory however many they are.
-    fileprivate let source: [UInt8]?
-    fileprivate let start: Int
+    /// Nil: zeros, however many, which take no memory.
+    fileprivate let bytes: [UInt8]?
 
     public init(at: FileOffset, bytes: [UInt8]) {
-      self.init(at: at, count: UInt64(bytes.count), source: bytes, start: 0)
+      self.at = at
+      self.bytes = bytes
+      count = UInt64(bytes.count)
     }
 
-    public init(at: FileOffset, zeros count: UInt64) {
-      self.init(at: at, count: count, source: nil, start: 0)
-    }
-
-    private init(at: FileOffset, count: UInt64, source: [UInt8]?, start: Int) {
+    public init(zerosAt at: FileOffset, count: UInt64) {
       self.at = at
       self.count = count
-      self.source = source
-      self.start = start
+      bytes = nil
     }
 
-    fileprivate var range: Range<UInt64> { at.bytes..<at.bytes + count }
+    fileprivate var end: UInt64 { at.bytes + count }
+  }
 
-    /// The part of it that stands in `wanted`; nil where there is none.
-    fileprivate func clamped(to wanted: Range<UInt64>) -> Self? {
-      let left = range.clamped(to: wanted)
-      guard !left.isEmpty else { return nil }
-      return Self(
-        at: FileOffset(left.lowerBound), count: UInt64(left.count), source: source,
-        start: start + (source == nil ? 0 : Int(left.lowerBound - at.bytes)))
-    }
+  /// A part of the file that one patch stands for.
+  private struct Piece: Sendable {
+    var range: Range<UInt64>
+    let patch: Int
   }
 
   public let size: UInt64
   private let inner: any Storage
-  /// In order of their place, none empty, none overlapping another.
   private let patches: [Patch]
+  /// In order of their place, none empty, none overlapping another.
+  private let pieces: [Piece]
 
   /// - Parameters:
   ///   - patches: later ones replace earlier ones where they overlap. None reaches past
@@ -48,59 +42,51 @@ public final class PatchedStorage: Storage {
   ///   - size: of the whole; bytes past the end of `inner` that no patch gives are zeros.
   public init(_ inner: any Storage, patches: [Patch], size: UInt64) {
     self.inner = inner
+    self.patches = patches
     self.size = size
-    self.patches = Self.row(patches.filter { $0.count > 0 })
+    pieces = Self.pieces(of: patches)
   }
 
-  /// The patches cut so that none overlaps another, in order of their place.
-  ///
-  /// Painted from the last to the first onto the pieces between all their edges, a piece only once: a
-  /// hostile journal has millions of them.
-  private static func row(_ patches: [Patch]) -> [Patch] {
-    var edges: [UInt64] = []
-    for place in patches.flatMap({ [$0.range.lowerBound, $0.range.upperBound] }).sorted()
-    where place != edges.last { edges.append(place) }
-    func edge(_ place: UInt64) -> Int {
-      var low = 0
-      var high = edges.count
-      while low < high {
-        let middle = (low + high) / 2
-        if edges[middle] < place { low = middle + 1 } else { high = middle }
+  /// Cuts the file wherever a patch starts or ends and gives each part to the last patch over it: the
+  /// patches take what is still free from the last one to the first, and parts that are taken are
+  /// stepped over at once.
+  private static func pieces(of patches: [Patch]) -> [Piece] {
+    var cuts: [UInt64] = []
+    for patch in patches where patch.count > 0 { cuts += [patch.at.bytes, patch.end] }
+    cuts.sort()
+    var places: [UInt64] = []
+    for cut in cuts where places.last != cut { places.append(cut) }
+    var owner = [Int?](repeating: nil, count: places.count)
+    // The next part that is free, or one that leads there.
+    var next = Array(0...places.count)
+    func free(from part: Int) -> Int {
+      var part = part
+      while next[part] != part {
+        next[part] = next[next[part]]
+        part = next[part]
       }
-      return low
+      return part
     }
-    var owners = [Int](repeating: -1, count: edges.count)
-    // For each piece where to look for the next one that is still bare: a disjoint-set forest.
-    var bare = Array(edges.indices) + [edges.count]
-    func nextBare(_ piece: Int) -> Int {
-      var piece = piece
-      while bare[piece] != piece {
-        bare[piece] = bare[bare[piece]]
-        piece = bare[piece]
-      }
-      return piece
-    }
-    for (number, patch) in patches.enumerated().reversed() {
-      let end = edge(patch.range.upperBound)
-      var piece = nextBare(edge(patch.range.lowerBound))
-      while piece < end {
-        owners[piece] = number
-        bare[piece] = piece + 1
-        piece = nextBare(piece + 1)
+    for (index, patch) in patches.enumerated().reversed() where patch.count > 0 {
+      var part = free(from: firstIndex(in: places) { $0 >= patch.at.bytes })
+      while part < places.count, places[part] < patch.end {
+        owner[part] = index
+        next[part] = part + 1
+        part = free(from: part + 1)
       }
     }
-    var row: [Patch] = []
-    var piece = 0
-    while piece < edges.count {
-      let owner = owners[piece]
-      let start = piece
-      repeat { piece += 1 } while piece < edges.count && owners[piece] == owner
-      guard owner >= 0, piece < edges.count,
-        let left = patches[owner].clamped(to: edges[start]..<edges[piece])
-      else { continue }
-      row.append(left)
+    var pieces: [Piece] = []
+    for (part, owner) in owner.enumerated() {
+      guard let owner else { continue }
+      // The last place is where a patch ends, and has no owner.
+      let range = places[part]..<places[part + 1]
+      if let last = pieces.last, last.patch == owner, last.range.upperBound == range.lowerBound {
+        pieces[pieces.count - 1].range = last.range.lowerBound..<range.upperBound
+      } else {
+        pieces.append(Piece(range: range, patch: owner))
+      }
     }
-    return row
+    return pieces
   }
 
   public var path: String { inner.path }
@@ -120,8 +106,8 @@ public final class PatchedStorage: Storage {
       let (patch, run) = piece(at: place.bytes, limit: UInt64(buffer.byteCount - done))
       var target = buffer._mutatingExtracting(done..<done + Int(run))
       if let patch {
-        if let source = patch.source {
-          target.copy(from: source, at: patch.start + Int(place.bytes - patch.at.bytes))
+        if let bytes = patch.bytes {
+          target.copy(from: bytes, at: Int(place.bytes - patch.at.bytes))
         } else {
           target.fillWithZeros()
         }
@@ -138,31 +124,35 @@ public final class PatchedStorage: Storage {
     // Past the end nothing can be read: that is no hole.
     guard offset.bytes < size else { return StorageRegion(isHole: false, length: max(1, limit)) }
     let (patch, run) = piece(at: offset.bytes, limit: max(1, min(limit, size - offset.bytes)))
-    if let patch { return StorageRegion(isHole: patch.source == nil, length: run) }
+    if let patch { return StorageRegion(isHole: patch.bytes == nil, length: run) }
     guard offset.bytes < inner.size else { return StorageRegion(isHole: true, length: run) }
     return try inner.region(at: offset, limit: run)
   }
 
   /// What stands at `place`: a patch, or (nil) the file or what is past its end; and for how long.
   private func piece(at place: UInt64, limit: UInt64) -> (patch: Patch?, length: UInt64) {
-    let index = Self.index(in: patches, endingAfter: place)
+    let index = Self.firstIndex(in: pieces) { $0.range.upperBound > place }
     var limit = limit
-    if index < patches.count {
-      let next = patches[index]
-      if next.range.contains(place) { return (next, min(limit, next.range.upperBound - place)) }
+    if index < pieces.count {
+      let next = pieces[index]
+      if next.range.contains(place) {
+        return (patches[next.patch], min(limit, next.range.upperBound - place))
+      }
       limit = min(limit, next.range.lowerBound - place)
     }
     if place < inner.size { limit = min(limit, inner.size - place) }
     return (nil, limit)
   }
 
-  /// The first of `patches` that ends after `place`.
-  private static func index(in patches: [Patch], endingAfter place: UInt64) -> Int {
+  /// The first of sorted `elements` for which `isBehind` holds; their count where there is none.
+  private static func firstIndex<Element>(
+    in elements: [Element], where isBehind: (Element) -> Bool
+  ) -> Int {
     var low = 0
-    var high = patches.count
+    var high = elements.count
     while low < high {
       let middle = (low + high) / 2
-      if patches[middle].range.upperBound <= place { low = middle + 1 } else { high = middle }
+      if isBehind(elements[middle]) { high = middle } else { low = middle + 1 }
     }
     return low
   }

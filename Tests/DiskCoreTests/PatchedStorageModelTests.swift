@@ -4,7 +4,7 @@ import Testing
 
 private typealias Patch = PatchedStorage.Patch
 
-@Suite struct PatchedStorageTests {
+@Suite struct PatchedStorageModelTests {
   private let content = ImageBytes.pattern(1000, seed: 1)
 
   private func patched(
@@ -19,7 +19,7 @@ private typealias Patch = PatchedStorage.Patch
   }
 
   private func zeros(_ at: UInt64, _ count: UInt64) -> Patch {
-    Patch(at: FileOffset(at), zeros: count)
+    Patch(zerosAt: FileOffset(at), count: count)
   }
 
   private func all(_ storage: PatchedStorage) throws -> [UInt8] {
