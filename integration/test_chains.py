@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.files import MIB, digest, noise
-from support.limits import measured
 from support.shell import mounted, needs, quoted, refused, run
+from test_hostile import measured
 
 pytestmark = needs("qemu-img", "qemu-io", "time")
 
