@@ -68,6 +68,8 @@ let package = Package(
     .testTarget(
       name: "DiskCoreTests", dependencies: ["DiskCore", "TestSupport"], swiftSettings: tests),
     .testTarget(
+      name: "DecodersTests", dependencies: ["Decoders", "TestSupport"], swiftSettings: tests),
+    .testTarget(
       name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
       swiftSettings: tests),
     .testTarget(

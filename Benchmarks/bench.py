@@ -27,6 +27,8 @@ class Plan:
     rounds: int
     starts: int
     memory_rounds: int
+    format_rounds: int  # of each format and of the chains
+    random_share: int  # one in so many bytes is read at random there, at most
 
 
 def main():
@@ -64,7 +66,7 @@ def parsed_options():
     parser.add_argument("--without", nargs="+", default=[], metavar="SERVER", choices=names,
                         help="leave out some of: " + ", ".join(f'"{name}"' for name in names))
     parser.add_argument("--work", type=Path, default=cache / "platter-bench", metavar="DIR",
-                        help="where the test images are kept, 3.2 GiB (%(default)s)")
+                        help="where the test images are kept, 12 GiB (%(default)s)")
     options = parser.parse_args()
     if "platter" in options.without:
         options.platter = options.platter or Path("platter")
@@ -78,12 +80,14 @@ def parsed_options():
 
 
 def run(options, scratch):
-    plan = (Plan(128, options.rounds or 2, 3, 1) if options.small else
-            Plan(1536, options.rounds or 7, max(15, options.rounds or 7), 3))
+    rounds = options.rounds
+    plan = (Plan(128, rounds or 2, 3, 1, rounds or 1, 32) if options.small else
+            Plan(1536, rounds or 7, max(15, rounds or 7), 3, rounds or 7, 4))
     null_server, why_not = built_null_server(options.work)
     raw = images.raw_disk(options.work, plan.mebibytes)
     disks = (raw, images.dynamic_vhd(options.work, raw), images.largest_vhd(options.work))
-    field = workloads.Field(options.platter, null_server, disks, options.without)
+    field = workloads.Field(
+        options.platter, null_server, disks, options.without, options.work)
 
     left_out = left_out_servers(field, why_not)
     versions = {server.name: server.version() for server in field.everyone()

@@ -3,6 +3,7 @@
 import hashlib
 import mmap
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 MIB = 1 << 20
 SECTOR = 512
+CLUSTER = 65536  # qcow2's own choice
 # Page-aligned: an unaligned 1 MiB touches 257 pages, which FUSE's direct path splits in two.
 CHUNK = mmap.mmap(-1, MIB)
 
@@ -29,12 +31,15 @@ class Image:
     format: str           # as QEMU names it: raw, vpc
     size: int             # of the virtual disk
     content: Path | None  # a plain file with the same bytes; None means that all are zero
+    below: tuple[Path, ...] = ()  # the images that it stands on
 
     def warm(self):
-        """Read the file as stored, so that no measurement waits for the disk underneath."""
-        with open(self.path, "rb", buffering=0) as file:
-            while file.readinto(CHUNK):
-                pass
+        """Read the files as stored, so that no measurement waits for the disk underneath."""
+        for path in (self.path, *self.below):
+            with open(path, "rb", buffering=0) as file:
+                for start, end in data_ranges(file):
+                    for offset in range(start, end, MIB):
+                        os.preadv(file.fileno(), [CHUNK], offset)
 
     def bytes_at(self, offset, length):
         if not self.content:
@@ -45,6 +50,18 @@ class Image:
     def as_plain_file(self):
         """The container's own bytes, for a server that knows no formats."""
         return Image(self.path, "raw", self.path.stat().st_size, self.path)
+
+
+def data_ranges(file):
+    """Where the file is no hole."""
+    end = 0
+    while True:
+        try:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+        except OSError:  # ENXIO: only a hole is left
+            return
+        end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        yield start, end
 
 
 @cache
@@ -63,13 +80,16 @@ def run(*words, **options):
 
 
 def kept(path, make):
-    """`path`, made by make(unfinished path) if it is not there; a broken run leaves no half."""
+    """`path`, made by make(another path) if it is not there; a broken run leaves no half."""
     if not path.exists():
         print(f"making {path} …", flush=True)
-        unfinished = path.with_name("unfinished-" + path.name)
-        unfinished.unlink(missing_ok=True)
-        make(unfinished)
-        unfinished.rename(path)
+        # By the same name, in a folder of its own: a VMDK has its name in it.
+        folder = path.with_name("unfinished")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        make(folder / path.name)
+        (folder / path.name).rename(path)
+        folder.rmdir()
     return path
 
 
@@ -83,6 +103,64 @@ def dynamic_vhd(work, raw):
         run("qemu-img", "convert", "-O", "vpc", "-o", "subformat=dynamic,force_size=on",
             raw.path, path)
     return Image(kept(raw.path.with_suffix(".vhd"), convert), "vpc", raw.size, raw.path)
+
+
+def container(raw, format, suffix, options=""):
+    """The raw disk's content in another format, as qemu-img makes it."""
+    def convert(path):
+        chosen = ["-o", options] if options else []
+        run("qemu-img", "convert", "-f", "raw", "-O", format, *chosen, raw.path, path)
+    return Image(kept(raw.path.with_suffix(suffix), convert), format, raw.size, raw.path)
+
+
+def scattered_chain(raw, depth):
+    """qcow2 on qcow2 on qcow2 …: each of the images has its share of the clusters, all over the disk,
+    and together they have what the raw disk has."""
+    owners = random.Random(depth).choices(range(depth), k=-(-raw.size // CLUSTER))
+    paths = [raw.path.with_name(f"{raw.path.stem}-{level + 1}of{depth}.qcow2")
+             for level in range(depth)]
+
+    def make(path, level):
+        part = path.with_suffix(".part")
+        with open(raw.path, "rb") as source, open(part, "wb") as target:
+            target.truncate(raw.size)
+            for number, owner in enumerate(owners):
+                if owner == level:
+                    os.pwrite(target.fileno(), os.pread(source.fileno(), CLUSTER, number * CLUSTER),
+                              number * CLUSTER)
+        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", part, path)
+        part.unlink()
+        if level:
+            run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", paths[level - 1].name,
+                "-F", "qcow2", path)
+
+    for level, path in enumerate(paths):
+        kept(path, lambda unfinished: make(unfinished, level))
+    return Image(paths[-1], "qcow2", raw.size, raw.path, tuple(paths[:-1]))
+
+
+def largest_vhdx(work):
+    """64 TiB, the most that a VHDX can be, in the smallest blocks: 512 MiB of table, and no data."""
+    def create(path):
+        run("qemu-img", "create", "-f", "vhdx", "-o", "subformat=dynamic,block_size=1M", path, "64T")
+    return Image(kept(work / "empty-64T.vhdx", create), "vhdx", 64 << 40, None)
+
+
+def qcow2_of_tables(work):
+    """4 TiB, and all of its 8,192 second-level tables there: 512 MiB of table, all of it one hole, so
+    that no entry leads to data (QEMU, docs/interop/qcow2.txt, "Cluster mapping")."""
+    size, tables = 4 << 40, 8192
+
+    def create(path):
+        run("qemu-img", "create", "-f", "qcow2", "-o", f"cluster_size={CLUSTER}", path, size)
+        with open(path, "r+b") as file:
+            first_level = int.from_bytes(os.pread(file.fileno(), 8, 40), "big")
+            end = -(-os.path.getsize(path) // CLUSTER) * CLUSTER
+            copied = 1 << 63  # the flag of a cluster that nothing else refers to
+            entries = [copied | end + number * CLUSTER for number in range(tables)]
+            os.pwrite(file.fileno(), b"".join(e.to_bytes(8, "big") for e in entries), first_level)
+            file.truncate(end + tables * CLUSTER)
+    return Image(kept(work / "tables-4T.qcow2", create), "qcow2", size, None)
 
 
 def largest_vhd(work):

@@ -35,14 +35,14 @@ def sequential(path, size, forget):
     return size / MIB / seconds
 
 
-def random_4k(jobs):
+def random_4k(jobs, share=4):
     """Reads a second, 4 KiB each, at the same places for everyone."""
     def measure(path, size, forget):
         forget()
         # A quarter of the disk at most: later reads would more and more find a page cached.
         command = ["fio", "--name=random", f"--filename={path}", "--readonly", "--rw=randread",
                    "--bs=4k", "--ioengine=psync", "--thread", f"--numjobs={jobs}",
-                   "--group_reporting", "--randseed=20", f"--io_size={size // 4 // jobs}",
+                   "--group_reporting", "--randseed=20", f"--io_size={size // share // jobs}",
                    "--runtime=3", "--invalidate=0", "--fadvise_hint=0", "--output-format=json"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -57,6 +57,11 @@ def memory_in_mib(server):
     for role, pid in server.pids():
         memory = processes.memory_of(pid)
         yield role, memory.resident / MIB, memory.proportional / MIB
+
+
+def peak_in_mib(server):
+    """Of all of the server's processes together."""
+    return sum(processes.memory_of(pid).peak for _, pid in server.pids()) / MIB
 
 
 def check_everything(path, image):

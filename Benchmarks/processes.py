@@ -84,18 +84,21 @@ def unmount(point):
 class Memory:
     resident: int
     proportional: int
+    peak: int  # of what was ever resident
 
 
 def memory_of(pid):
     """Bytes. Proportional (PSS) shares out pages of libraries that several processes map."""
-    resident = proportional = 0
+    resident = proportional = peak = 0
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             resident = int(line.split()[1]) * 1024
+        if line.startswith("VmHWM:"):
+            peak = int(line.split()[1]) * 1024
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             proportional = int(line.split()[1]) * 1024
-    return Memory(resident, proportional)
+    return Memory(resident, proportional, peak)
 
 
 def name_of(pid):

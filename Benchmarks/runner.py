@@ -92,6 +92,18 @@ class Runner:
                 measures.check_samples(path, contestant.image)
                 yield Reading("ready", contestant.label,
                               contestant.server.seconds_to_ready * 1000)
+                if "peak" in tables:
+                    yield Reading("peak", contestant.label,
+                                  measures.peak_in_mib(contestant.server))
+
+        self.alternate(contestants, rounds, tables, take)
+
+    def descriptions(self, contestants, rounds, tables):
+        def take(contestant):
+            contestant.image.warm()
+            milliseconds, mebibytes = contestant.server.described(contestant.image)
+            yield Reading("time", contestant.label, milliseconds)
+            yield Reading("peak", contestant.label, mebibytes)
 
         self.alternate(contestants, rounds, tables, take)
 

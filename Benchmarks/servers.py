@@ -234,4 +234,86 @@ class VHDMount(Server):
         return point / "vhdi1"
 
 
-ALL = (Platter, NullServer, QEMUExport, NBDKit, XMount, VHDMount)
+class VMDKMount(Server):
+    name = "vmdkmount"
+    packages = {"vmdkmount": "libvmdk-utils"}
+    version_command = ["vmdkmount", "-V"]
+
+    def command(self, image, point):
+        return ["vmdkmount", image.path, point]
+
+    def served(self, image, point):
+        return point / "vmdk1"
+
+
+class QCOWMount(Server):
+    name = "qcowmount"
+    packages = {"qcowmount": "libqcow-utils"}
+    version_command = ["qcowmount", "-V"]
+
+    def command(self, image, point):
+        return ["qcowmount", image.path, point]
+
+    def served(self, image, point):
+        return point / "qcow1"
+
+
+class Describer(Server):
+    """No server either: a command that opens an image, says what it is, and ends."""
+
+    def described(self, image):
+        """(milliseconds, MiB of memory at most)"""
+        command = [str(word) for word in self.describing(image)]
+        begun = time.monotonic()
+        self.run(command)
+        milliseconds = (time.monotonic() - begun) * 1000
+        # A second time for the memory: a process counts what its parent had when it forked, and
+        # Python has more than most of these need. time(1) has next to nothing.
+        said = self.run(["/usr/bin/time", "-q", "-f", "%M", *command])
+        return milliseconds, int(said.split()[-1]) / 1024
+
+    def run(self, command):
+        """Its standard error."""
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, text=True, errors="replace")
+        if done.returncode:
+            raise ServerFailed(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
+        return done.stderr
+
+    def describing(self, image):
+        raise NotImplementedError
+
+
+class PlatterInfo(Describer):
+    name = "platter info"
+    packages = {"time": "time"}
+
+    def __init__(self, program):
+        super().__init__()
+        self.program = Path(program).absolute()
+
+    def missing(self):
+        missing = {} if self.program.is_file() else {str(self.program): "build it: make build"}
+        return missing | super().missing()
+
+    def describing(self, image):
+        return [self.program, "info", image.path]
+
+
+class QEMUInfo(Describer):
+    name = "qemu-img info"
+    packages = {"qemu-img": "qemu-utils", "time": "time"}
+
+    def describing(self, image):
+        return ["qemu-img", "info", "-f", image.format, image.path]
+
+
+class QCOWInfo(Describer):
+    name = "qcowinfo"
+    packages = {"qcowinfo": "libqcow-utils", "time": "time"}
+
+    def describing(self, image):
+        return ["qcowinfo", image.path]
+
+
+ALL = (Platter, NullServer, QEMUExport, NBDKit, XMount, VHDMount, VMDKMount, QCOWMount)

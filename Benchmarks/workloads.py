@@ -3,24 +3,27 @@
 The first server of a table is the one that the others are compared with.
 """
 
+import images
 import measures
 from runner import Contestant, Table
-from servers import (NBDKit, NullServer, Platter, QEMUExport, RawFile, VHDMount, XMount)
+from servers import (NBDKit, NullServer, Platter, PlatterInfo, QCOWInfo, QCOWMount, QEMUExport,
+                     QEMUInfo, RawFile, VHDMount, VMDKMount, XMount)
 
 
 class Field:
     """The servers and images at hand; what is not installed or not wanted is left out."""
 
-    def __init__(self, platter, null_server, images, unwanted):
+    def __init__(self, platter, null_server, disks, unwanted, work):
         self.platter = platter
         self.null_server = null_server
-        self.raw, self.vhd, self.largest_vhd = images
+        self.raw, self.vhd, self.largest_vhd = disks
         self.unwanted = unwanted
+        self.work = work  # where the images are that only one workload needs
 
     def everyone(self):
         """One of each, for naming versions and what is missing."""
         return [Platter(self.platter), NullServer(self.null_server), QEMUExport(), NBDKit(),
-                XMount(), VHDMount()]
+                XMount(), VHDMount(), VMDKMount(), QCOWMount()]
 
     def contestants(self, *entries):
         """From (server, image) or (server, image, label)."""
@@ -73,6 +76,85 @@ def vhd(field, runner, plan):
     return tables
 
 
+def formats(field, runner, plan):
+    """The same disk in every container, beside whoever reads that one, and the raw file."""
+    tables = {}
+    for name, image, others in (
+            ("vhdx", images.container(field.raw, "vhdx", ".vhdx", "subformat=dynamic"), []),
+            ("vmdk", images.container(field.raw, "vmdk", ".vmdk", "subformat=monolithicSparse"),
+             [VMDKMount()]),
+            ("vdi", images.container(field.raw, "vdi", ".vdi"), []),
+            ("qcow2", images.container(field.raw, "qcow2", ".qcow2"), [QCOWMount()])):
+        title = {"vhdx": "dynamic VHDX", "vmdk": "monolithicSparse VMDK", "vdi": "dynamic VDI",
+                 "qcow2": "qcow2, not compressed"}[name]
+        contestants = list(field.contestants(
+            (Platter(field.platter), image),
+            (Platter(field.platter), field.raw, "platter, raw image"),
+            (QEMUExport(), image),
+            *((server, image) for server in others)))
+        note = "" if others else "left out: Debian has no other server that reads it"
+        pair = {
+            "sequential": Table(f"{title}, sequential read, 1 MiB at a time", "MiB/s", True, note),
+            "random": Table(f"{title}, random 4 KiB reads, 1 job", "reads/s", True, note),
+        }
+        runner.throughput(contestants, plan.format_rounds, pair, {
+            "sequential": measures.sequential,
+            "random": measures.random_4k(jobs=1, share=plan.random_share),
+        })
+        tables |= {f"{name} {kind}": table for kind, table in pair.items()}
+    return tables
+
+
+def chain(field, runner, plan):
+    """Ten images on each other, each with a tenth of the clusters, against one with all of them."""
+    deep = images.scattered_chain(field.raw, 10)
+    flat = images.container(field.raw, "qcow2", ".qcow2")
+    contestants = list(field.contestants(
+        (Platter(field.platter), deep, "platter, chain of 10"),
+        (Platter(field.platter), flat, "platter, chain of 1"),
+        (QEMUExport(), deep, "QEMU, chain of 10"),
+        (QEMUExport(), flat, "QEMU, chain of 1")))
+    note = "left out: qcowmount opens no backing file"
+    tables = {
+        "sequential": Table("qcow2 chain, sequential read, 1 MiB at a time", "MiB/s", True, note),
+        "random": Table("qcow2 chain, random 4 KiB reads, 1 job", "reads/s", True, note),
+    }
+    runner.throughput(contestants, plan.format_rounds, tables, {
+        "sequential": measures.sequential,
+        "random": measures.random_4k(jobs=1, share=plan.random_share),
+    })
+    return {f"chain {kind}": table for kind, table in tables.items()}
+
+
+def open_large(field, runner, plan):
+    """What it costs to open an image whose tables are as large as they can be."""
+    tables = {}
+    for name, title, image, describers, others in (
+            ("vhdx", "64 TiB dynamic VHDX", images.largest_vhdx(field.work), [QEMUInfo()], []),
+            ("qcow2", "4 TiB qcow2 with all of its tables", images.qcow2_of_tables(field.work),
+             [QEMUInfo(), QCOWInfo()], [QCOWMount()])):
+        described = {
+            "time": Table(f"{title}: to open it and say what it is", "ms", False),
+            "peak": Table(f"{title}: memory for that at most (VmHWM)", "MiB", False),
+        }
+        runner.descriptions(
+            list(field.contestants(
+                (PlatterInfo(field.platter), image),
+                *((server, image) for server in describers))), plan.starts, described)
+        ready = {
+            "ready": Table(f"{title}: from the command to the first 512 bytes", "ms", False),
+            "peak": Table(f"{title}: memory at most (VmHWM) until then and for four reads", "MiB",
+                          False, "all of a server's processes together"),
+        }
+        runner.time_to_ready(
+            field.contestants(
+                (Platter(field.platter), image), (QEMUExport(), image),
+                *((server, image) for server in others)), plan.starts, ready)
+        tables |= {f"open {name} {kind}": table for kind, table in described.items()}
+        tables |= {f"mount {name} {kind}": table for kind, table in ready.items()}
+    return tables
+
+
 def ready(field, runner, plan):
     tables = {}
     for name, image, others in (
@@ -111,4 +193,5 @@ def memory(field, runner, plan):
     return tables
 
 
-ALL = {"raw": raw, "uncached": uncached, "vhd": vhd, "ready": ready, "memory": memory}
+ALL = {"raw": raw, "uncached": uncached, "vhd": vhd, "formats": formats, "chain": chain,
+       "open": open_large, "ready": ready, "memory": memory}

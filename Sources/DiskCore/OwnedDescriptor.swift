@@ -32,12 +32,19 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 
   /// The absolute path of the file, without links.
   ///
-  /// - Throws: `unavailable` where /proc is not mounted.
+  /// - Throws: `unavailable` where /proc is not mounted; `unsupported` for a path that is not UTF-8,
+  ///   of which two could not be told apart.
   public func realPath() throws(DiskError) -> String {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
     let count = unsafe readlink(procPath, &buffer, Int(PATH_MAX))
     guard count > 0 else { throw DiskError(.unavailable, "/proc is not mounted") }
-    return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let bytes = buffer[..<count].map { UInt8(bitPattern: $0) }
+    guard let path = String(validating: bytes, as: UTF8.self) else {
+      throw DiskError(
+        .unsupported, "lies in a folder whose name is not UTF-8",
+        path: String(decoding: bytes, as: UTF8.self))
+    }
+    return path
   }
 
   /// Whether it is a regular file.
@@ -69,7 +76,8 @@ extension DiskError {
   public init(system errno: CInt, _ what: String, path: String? = nil, offset: UInt64? = nil) {
     let kind: Kind =
       switch errno {
-      case ENOENT, ENOTDIR: .notFound
+      // No file has a name that is too long to be one.
+      case ENOENT, ENOTDIR, ENAMETOOLONG: .notFound
       case EACCES, EPERM: .permissionDenied
       case EBUSY, ETXTBSY, EAGAIN: .busy
       default: .inputOutput

@@ -121,7 +121,9 @@ public final class PatchedStorage: Storage {
   }
 
   public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
-    let (patch, run) = piece(at: offset.bytes, limit: max(1, limit))
+    // Past the end nothing can be read: that is no hole.
+    guard offset.bytes < size else { return StorageRegion(isHole: false, length: max(1, limit)) }
+    let (patch, run) = piece(at: offset.bytes, limit: max(1, min(limit, size - offset.bytes)))
     if let patch { return StorageRegion(isHole: patch.bytes == nil, length: run) }
     guard offset.bytes < inner.size else { return StorageRegion(isHole: true, length: run) }
     return try inner.region(at: offset, limit: run)

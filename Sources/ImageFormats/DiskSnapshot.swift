@@ -24,14 +24,19 @@ public struct DiskSnapshot: Sendable {
   static func all(of chain: ImageChain, _ blocks: BlockCache) -> [DiskSnapshot] {
     let layers = chain.layers
     let below = Array(layers[chain.levels[0].image.layers.count...])
-    var taken: Set<String> = []
+    // The last number that each name was given: an image can have thousands of one name.
+    var taken: [String: Int] = [:]
     func unique(_ name: String) -> String {
       var result = name
-      var number = 1
-      while !taken.insert(result).inserted {
-        number += 1
-        result = "\(name)-\(number)"
+      var number = taken[name] ?? 0
+      if number > 0 {
+        repeat {
+          number += 1
+          result = "\(name)-\(number)"
+        } while taken[result] != nil
       }
+      taken[name] = max(number, 1)
+      taken[result] = taken[result] ?? 1
       return result
     }
     let inside = chain.levels[0].image.snapshots.map { snapshot in
@@ -42,15 +47,21 @@ public struct DiskSnapshot: Sendable {
           try Disk(layers: [try snapshot.open()] + below, blocks: blocks)
         })
     }
+    let owners = chain.levels.flatMap { level in
+      level.image.layers.indices.map { $0 == 0 ? level.path : nil }
+    }
     let parents = layers.indices.dropFirst().map { index in
       let rest = Array(layers[index...])
+      let path = owners[index] ?? rest[0].files.first?.path ?? ""
       return DiskSnapshot(
-        name: unique(PathParts(rest[0].files.first?.path ?? "").name), kind: .parent,
-        identifier: nil, created: nil,
+        name: unique(PathParts(path).name), kind: .parent, identifier: nil, created: nil,
         open: { () throws(DiskError) in try Disk(layers: rest, blocks: blocks) })
     }
     return inside + parents
   }
+
+  /// How many are named to somebody who asked for one that is not there.
+  private static let mostNamed = 20
 
   /// The one that the user called `name`, which may also be its number.
   ///
@@ -63,7 +74,10 @@ public struct DiskSnapshot: Sendable {
     {
       return found
     }
-    let names = snapshots.map { printable($0.name) }.joined(separator: ", ")
+    let more = snapshots.count - mostNamed
+    let names =
+      snapshots.prefix(mostNamed).map { printable($0.name) }.joined(separator: ", ")
+      + (more > 0 ? " and \(more) more" : "")
     throw DiskError(
       .notFound,
       "has no snapshot '\(printable(name))'; "

@@ -15,14 +15,23 @@ enum ForeignPath {
       if !candidate.isEmpty, !result.contains(candidate) { result.append(candidate) }
     }
     if path.utf8.first == UInt8(ascii: "/") { add(path) }
-    var parts = path.split(whereSeparator: { $0 == "\\" || $0 == "/" }).map(String.init)
-    // A drive (`C:`), or the `?` and `UNC` of \\?\ paths.
-    while let first = parts.first, parts.count > 1,
-      first.last == ":" || first == "?" || first == "."
-    {
+    // By bytes: to Swift a slash and a combining mark behind it are one character.
+    var parts = path.utf8.split(whereSeparator: {
+      $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "/")
+    })
+    .map { String(decoding: $0, as: UTF8.self) }
+    // The `?` of \\?\ paths, and the `UNC` behind it.
+    if parts.first == "?" {
       parts.removeFirst()
+      if parts.first == "UNC" { parts.removeFirst() }
     }
-    parts = Array(parts.suffix(mostParts))
+    // A drive, which `C:base.vhd` has too.
+    if let first = parts.first, first.utf8.dropFirst().first == UInt8(ascii: ":"),
+      first.unicodeScalars.first?.properties.isAlphabetic == true
+    {
+      parts[0] = String(first.unicodeScalars.dropFirst(2))
+    }
+    parts = parts.filter { !$0.isEmpty && $0 != "." }.suffix(mostParts)
     while !parts.isEmpty {
       add(parts.joined(separator: "/"))
       parts.removeFirst()

@@ -11,15 +11,31 @@ struct ImageChain {
     let image: ParsedImage
     /// How its format was found, where that is worth saying.
     let remark: String?
+    /// Its own file and those that it names.
+    private let files: Set<FileIdentity>
+
+    init(of storage: any Storage, image: ParsedImage, remark: String?) {
+      path = storage.path
+      self.image = image
+      self.remark = remark
+      let named = image.layers.lazy.flatMap(\.files).flatMap(\.parts)
+      files = Set(storage.parts.compactMap(\.identity)).union(named.compactMap(\.identity))
+    }
+
+    func holds(_ storage: any Storage) -> Bool {
+      storage.parts.contains { part in part.identity.map(files.contains) ?? false }
+    }
   }
 
   /// Top first, at least one.
   private(set) var levels: [Level] = []
   /// What to know before trusting it.
   private(set) var notes: [String] = []
-  private var seen: Set<FileIdentity> = []
 
   var layers: [any ImageLayer] { levels.flatMap(\.image.layers) }
+
+  /// Of what is open already.
+  init(_ levels: [Level]) { self.levels = levels }
 
   /// Opens the image at `path` and everything that it stands on.
   ///
@@ -29,7 +45,7 @@ struct ImageChain {
   init(path: String, options: ImageOptions) throws(DiskError) {
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
-    let top = try typed(path, format: options.format)
+    let top = try ImageSource(path: path, format: options.format)
     try add(try top.parsed(files))
     if let warning = top.warning { notes.append(warning) }
     notes += levels[0].image.layers.flatMap(\.description.notes)
@@ -42,7 +58,7 @@ struct ImageChain {
         files = try NamedFiles(image: path, allowed: options.allowedPaths)
         // Where nothing names the parent, its format is only that of those that are looked at.
         let hint = reference.isByIdentityOnly ? nil : reference.format
-        let source = try typed(path, format: nil, hint: hint)
+        let source = try ImageSource(path: path, format: hint)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {
@@ -50,7 +66,12 @@ struct ImageChain {
         }
         try add(level)
       } else {
-        try add(try parent(reference, of: child, files))
+        do throws(DiskError) {
+          try add(try parent(reference, of: child, files, options))
+        } catch  where error.kind == .permissionDenied && levels.count == 1 && options.format == nil
+        {
+          throw Self.doubting(error, child)
+        }
       }
       note(of: levels[levels.count - 1])
     }
@@ -59,6 +80,18 @@ struct ImageChain {
         .invalidRequest, "has no parent that '\(printable(extra))' could be",
         path: levels[levels.count - 1].path)
     }
+  }
+
+  /// A raw disk into which its guest wrote another format's header can name any file of the machine
+  /// that it was copied to: whoever is told of such a file is told how that came about.
+  private static func doubting(_ error: DiskError, _ child: Level) -> DiskError {
+    let format = child.image.layers[0].description.format
+    return DiskError(
+      error.kind,
+      error.message
+        + " (it was found to be \(format) by its content; --format raw shows its bytes as they are "
+        + "stored)", path: error.path, offset: error.offset, systemError: error.systemError,
+      underlying: error.underlying)
   }
 
   private mutating func add(_ level: Level) throws(DiskError) {
@@ -74,37 +107,25 @@ struct ImageChain {
       .map { "\(name): \($0)" }
   }
 
-  /// An image that the user named.
-  private mutating func typed(
-    _ path: String, format: String?, hint: String? = nil
-  ) throws(DiskError) -> ImageSource {
-    let source = try ImageSource(path: path, format: format ?? hint)
-    seen.formUnion(source.storage.parts.compactMap(\.identity))
-    return source
-  }
-
   /// Refuses a parent that is in the chain already.
-  private mutating func check(_ storage: any Storage, against child: Level) throws(DiskError) {
-    for identity in storage.parts.compactMap(\.identity) {
-      let isNew = seen.insert(identity).inserted
-      if !isNew, levels.contains(where: { $0.holds(identity) }) {
-        throw DiskError(
-          .malformed,
-          "its parent '\(printable(storage.path))' is already in the chain: the chain never ends",
-          path: child.path)
-      }
+  private func check(_ storage: any Storage, against child: Level) throws(DiskError) {
+    guard !levels.contains(where: { $0.holds(storage) }) else {
+      throw DiskError(
+        .malformed,
+        "its parent '\(printable(storage.path))' is already in the chain: the chain never ends",
+        path: child.path)
     }
   }
 
   /// The first of the places that `reference` names where the right image is.
   private mutating func parent(
-    _ reference: ParentReference, of child: Level, _ files: NamedFiles
+    _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
   ) throws(DiskError) -> Level {
     if let obstacle = reference.obstacle {
       throw DiskError(
         .permissionDenied, obstacle + "; '--parent FILE' gives one", path: child.path)
     }
-    if reference.isByIdentityOnly { return try neighbour(reference, of: child, files) }
+    if reference.isByIdentityOnly { return try neighbour(reference, of: child, files, options) }
     var refusal: DiskError? = nil
     for path in reference.paths {
       let storage: FileStorage
@@ -120,12 +141,12 @@ struct ImageChain {
       guard let doubt = reference.refusal(level.image) else { return accepted(level, reference) }
       refusal = refusal ?? Self.refusal(storage.path, doubt, child)
     }
-    throw refusal ?? MissingParent(reference, of: child.path, files).error()
+    throw refusal ?? MissingParent(reference, of: levels, files, options).error()
   }
 
   /// The first of the images around `child` that is the one it was made on.
   private mutating func neighbour(
-    _ reference: ParentReference, of child: Level, _ files: NamedFiles
+    _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
   ) throws(DiskError) -> Level {
     var refusal: DiskError? = nil
     for neighbour in NeighbouringImages(reference, of: child.path, files).resembling {
@@ -135,7 +156,7 @@ struct ImageChain {
       }
       refusal = refusal ?? Self.refusal(neighbour.path, doubt, child)
     }
-    throw refusal ?? MissingParent(reference, of: child.path, files).error()
+    throw refusal ?? MissingParent(reference, of: levels, files, options).error()
   }
 
   private mutating func accepted(_ level: Level, _ reference: ParentReference) -> Level {
@@ -148,14 +169,8 @@ struct ImageChain {
   private static func refusal(_ path: String, _ doubt: String, _ child: Level) -> DiskError {
     DiskError(
       .invalidRequest,
-      "its parent '\(printable(path))' \(doubt); '--parent \(printable(path))' reads it all the same",
+      "its parent '\(printable(path))' \(doubt); --parent \(shellWord(path)) reads it all the same",
       path: child.path)
-  }
-}
-
-extension ImageChain.Level {
-  fileprivate func holds(_ identity: FileIdentity) -> Bool {
-    image.layers.contains { $0.files.contains { $0.identity == identity } }
   }
 }
 

@@ -55,7 +55,7 @@ struct ImageSource {
 
   func parsed(_ files: NamedFiles) throws(DiskError) -> ImageChain.Level {
     ImageChain.Level(
-      path: storage.path, image: try format.open(storage, files), remark: warning ?? remark)
+      of: storage, image: try format.open(storage, files), remark: warning ?? remark)
   }
 
   private static func storage(path: String, asItStands: Bool) throws(DiskError) -> any Storage {

@@ -75,8 +75,12 @@ public struct NamedFiles: Sendable {
   /// Where `name` is looked for.
   func paths(of name: String, namedBy image: String) -> [String] {
     if name.utf8.first == UInt8(ascii: "/") { return [name] }
-    let folders = image == self.image ? homes : [PathParts(image).folder]
-    return folders.map { PathParts.join($0, name) }
+    return startingFolders(of: image).map { PathParts.join($0, name) }
+  }
+
+  /// Where relative names in `image` start from.
+  func startingFolders(of image: String) -> [String] {
+    image == self.image ? homes : [PathParts(image).folder]
   }
 
   /// The folders that hold what `image` may name, without those below them: its own first.
@@ -93,17 +97,18 @@ public struct NamedFiles: Sendable {
       throw DiskError(.malformed, "its \(role) has a name with a NUL byte in it", path: image)
     }
     let found = try OwnedDescriptor.open(locating: path)
+    // Before what it may be: no option opens it.
+    guard found.isRegularFile else {
+      throw DiskError(
+        .invalidRequest, "its \(role) '\(printable(name))' is not a regular file", path: image)
+    }
     let real = try found.realPath()
     guard roots.contains(where: { Self.isInside($0, real) }) else {
       let folders = roots.isEmpty ? "any folder" : printable(roots.joined(separator: ", "))
       throw DiskError(
         .permissionDenied,
-        "its \(role) '\(printable(name))' lies outside \(folders); '--allow-path "
-          + "\(printable(PathParts(real).folder))' opens it", path: image)
-    }
-    guard found.isRegularFile else {
-      throw DiskError(
-        .invalidRequest, "its \(role) '\(printable(name))' is not a regular file", path: image)
+        "its \(role) '\(printable(name))' lies outside \(folders); --allow-path "
+          + "\(shellWord(PathParts(real).folder)) opens it", path: image)
     }
     do throws(DiskError) {
       return try FileStorage(
@@ -115,7 +120,7 @@ public struct NamedFiles: Sendable {
   }
 
   private static func isInside(_ root: String, _ path: String) -> Bool {
-    root == "/" || path.utf8.starts(with: root.utf8 + [UInt8(ascii: "/")])
+    root == "/" || path == root || path.utf8.starts(with: root.utf8 + [UInt8(ascii: "/")])
   }
 
   /// Files in the same folder whose names differ from this one's in case only.
