@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from support.files import MIB, noise, sparse_file, write_at
+from support.files import MIB, noise, read_at, sparse_file, write_at
 from support.images import (
     GPT, GPTEntry, boot_record, dynamic_vhd, mbr_entry, vhd_footer, write_boot_record)
 from support.shell import attempt, needs, run, session
+from support.vhdx import METADATA_AT, VHDX, sealed
 
 pytestmark = needs("time")
 
@@ -116,13 +117,69 @@ REFUSED = {
 
 
 def vhd_child():
-    """A differencing disk; what its locators say is not looked at while none is read."""
+    """A differencing disk of itself, with a locator of 2^32-1 bytes besides."""
     vhd()
     footer = vhd_footer(64 * MIB, 4, data_offset=512)
+    write_at("hostile.img", 512 + 40, footer[68:84])
     write_at("hostile.img", 0, footer)
     write_at("hostile.img", Path("hostile.img").stat().st_size - 512, footer)
     write_at("hostile.img", 512 + 64, "hostile.img".encode("utf-16-be"))
     write_at("hostile.img", 512 + 576, struct.pack(">4sIIIQ", b"W2ku", MOST_32, MOST_32, 0, 1536))
+
+
+def vhdx(places=(), *, size=64 * MIB, log=b"", log_guid=bytes(16), **disk):
+    """`places` says what stands elsewhere than it should, as (offset, bytes); headers and region tables
+    are sealed again. The log is behind all the rest."""
+    VHDX(size, **disk).write("hostile.img")
+    end = Path("hostile.img").stat().st_size
+    if log:
+        write_at("hostile.img", end, log)
+        places = [(at + place, content) for at in HEADERS_AT for place, content in (
+            (48, log_guid), (68, struct.pack("<IQ", len(log), end)))] + list(places)
+    for place, content in places:
+        write_at("hostile.img", place, content)
+    for at, length in [(at, 4096) for at in HEADERS_AT] + [(at, 65536) for at in REGIONS_AT]:
+        write_at("hostile.img", at, sealed(read_at("hostile.img", at, length)))
+
+
+HEADERS_AT, REGIONS_AT = (64 << 10, 128 << 10), (192 << 10, 256 << 10)
+LOG_GUID = b"log of this time"
+
+
+def both(starts, place, content):
+    return [(start + place, content) for start in starts]
+
+
+def log_entry(number, length=4096, tail=0, descriptors=0):
+    return struct.pack(
+        "<4sIIIQII16sQQ", b"loge", 0, length, tail, number, descriptors, 0, LOG_GUID, 0, 0
+    ).ljust(4096, b"\0")
+
+
+REFUSED.update({
+    "VHDX with blocks of 0 bytes": lambda: vhdx([(METADATA_AT + 65536, bytes(4))]),
+    "VHDX of 2^64-512 bytes": lambda: vhdx(
+        [(METADATA_AT + 65536 + 8, struct.pack("<Q", MOST_64 - 511))]),
+    "VHDX of 64 TiB with a table of 1 MiB": lambda: vhdx(
+        [(METADATA_AT + 65536 + 8, struct.pack("<Q", 64 << 40))]),
+    "VHDX with 2^32-1 regions": lambda: vhdx(both(REGIONS_AT, 8, struct.pack("<I", MOST_32))),
+    "VHDX whose regions overlap": lambda: vhdx(
+        both(REGIONS_AT, 32, struct.pack("<Q", METADATA_AT))),
+    "VHDX whose table is past the end": lambda: vhdx(
+        both(REGIONS_AT, 32, struct.pack("<QI", 1 << 40, 0xFFF00000))),
+    "VHDX whose metadata are past their region": lambda: vhdx(
+        [(METADATA_AT + 48, struct.pack("<II", MIB - 4, 8))]),
+    "VHDX without a header": lambda: vhdx(both(HEADERS_AT, 0, b"HEAD")),
+    "VHDX with a log of 2^32-1 descriptors": lambda: vhdx(
+        log=sealed(log_entry(1, descriptors=MOST_32)).ljust(MIB, b"\0"), log_guid=LOG_GUID),
+    "VHDX with a log of 4,096 entries on top of each other": lambda: vhdx(
+        log=log_entry(1, 16 * MIB) * 4096, log_guid=LOG_GUID),
+    "VHDX with a log whose tails lead nowhere": lambda: vhdx(
+        log=b"".join(sealed(log_entry(n, tail=255 * 4096)) for n in range(1, 256)).ljust(
+            MIB, b"\0"), log_guid=LOG_GUID),
+    "VHDX that is its own parent": lambda: vhdx(
+        parent=("hostile.img", "00000000-0000-0000-0000-000000000001")),
+})
 
 
 def measured(command):
@@ -175,5 +232,5 @@ def test_refuses_what_cannot_be_shown(name):
         assert result.status == 1, str(result)
         assert result.err.startswith("platter: hostile.img: ") or (
             result.err.startswith("platter: /") and "hostile.img: " in result.err), result.err
-        # Where in the file; a differencing disk is refused as a whole.
-        assert "at byte" in result.err or "differencing" in result.err, result.err
+        # Where in the file; a chain is refused as a whole.
+        assert "at byte" in result.err or "the chain never ends" in result.err, result.err

@@ -18,6 +18,13 @@ public final class Deflate: Sendable {
 
   public init(_ wrapping: Wrapping) { self.wrapping = wrapping }
 
+  /// As the other, for bytes that were read into an array.
+  public func decode(
+    _ input: [UInt8], into output: inout MutableRawSpan
+  ) throws(DecodingFailure) -> Int {
+    try unsafe decode(input.span.bytes, into: &output)
+  }
+
   /// Inflates the stream that `input` starts with into `output`; bytes behind it are not looked at.
   ///
   /// - Returns: how many bytes it gave; what is left of `output` is undefined.

@@ -31,12 +31,21 @@ public final class PagedTable<
   /// In bytes.
   public var byteCount: UInt64 { UInt64(count) * UInt64(Entry.bitWidth / 8) }
 
+  /// Where in the file entry `index` is, which is less than `count`.
+  public func place(of index: Int) -> FileOffset {
+    start + UInt64(index) * UInt64(Entry.bitWidth / 8)
+  }
+
   /// The page that holds entry `index`, which is less than `count`.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func page(holding index: Int) throws(DiskError) -> Page {
     try pages.page(ofTableAt: start, holding: index)
   }
 
   /// Entry `index`, which is less than `count`.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func entry(_ index: Int) throws(DiskError) -> Entry {
     try pages.entry(index, ofTableAt: start)
   }

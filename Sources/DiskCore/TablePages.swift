@@ -45,11 +45,15 @@ public final class TablePages<
   ///
   /// - Parameter index: less than the number of entries of a table.
   /// - Throws: `truncated` where the page does not lie within the file; what reading throws.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func page(ofTableAt table: FileOffset, holding index: Int) throws(DiskError) -> Page {
     try pages.value(of: Key(table: table, page: index / Self.entriesPerPage))
   }
 
   /// Entry `index` of the table at `table`; as `page(ofTableAt:holding:)`.
+  @_specialize(where Entry == UInt32)
+  @_specialize(where Entry == UInt64)
   public func entry(_ index: Int, ofTableAt table: FileOffset) throws(DiskError) -> Entry {
     let page = try page(ofTableAt: table, holding: index)
     return page.entries[index - page.first]

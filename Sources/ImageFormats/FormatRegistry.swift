@@ -4,7 +4,9 @@ public import DiskCore
 /// comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VDIFormat(), ParallelsFormat(), BochsFormat(), CloopFormat(), RawFormat(),
+    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(),
+    ParallelsFormat(), BochsFormat(), CloopFormat(),
+    RawFormat(),
   ]
 
   /// Their names, for people.

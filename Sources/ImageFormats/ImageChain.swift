@@ -116,6 +116,10 @@ struct ImageChain {
   private mutating func parent(
     _ reference: ParentReference, of child: Level, _ files: NamedFiles, _ options: ImageOptions
   ) throws(DiskError) -> Level {
+    if let obstacle = reference.obstacle {
+      throw DiskError(
+        .permissionDenied, obstacle + "; '--parent FILE' gives one", path: child.path)
+    }
     if reference.isByIdentityOnly { return try neighbour(reference, of: child, files, options) }
     var refusal: DiskError? = nil
     for path in reference.paths {

@@ -59,6 +59,9 @@ public struct ParentReference: Sendable {
   /// does not say.
   public var format: String?
   public var expectations: [Expectation]
+  /// Why what the image names cannot be opened whatever is there: a network address. Then only a
+  /// parent that the user names will do.
+  public var obstacle: String?
 
   public init(
     name: String, paths: [String], ignoresCase: Bool = false, format: String? = nil,

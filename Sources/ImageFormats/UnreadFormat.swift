@@ -24,13 +24,6 @@ enum UnreadFormat {
   /// From each format's own specification; the compressed ones from RFC 1952, the xz file format
   /// 1.2, RFC 8878, and the bzip2 and LZ4 frame descriptions.
   private static let heads: [Signature] = [
-    signature("a QCOW image", [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]),
-    signature("a QCOW2 image", [0x51, 0x46, 0x49, 0xfb]),
-    signature("a QED image", [0x51, 0x45, 0x44, 0]),
-    signature("a VHDX image", "vhdxfile"),
-    signature("a VMDK image", "KDMV"),
-    signature("a VMDK image", "COWD"),
-    signature("a VMDK descriptor", "# Disk DescriptorFile"),
     signature("a cloop image of version 4", "#!/bin/sh\n#V4.0"),
     signature("a CHD image", "MComprHD"),
     signature("a CSO image", "CISO"),

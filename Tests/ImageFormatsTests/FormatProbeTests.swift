@@ -43,12 +43,12 @@ import Testing
   @Test func twoFormatsAreSaid() throws {
     var builder = VHDBuilder(.fixed, size: 4096)
     builder.blockSize = 4096
-    builder.blocks = [0: [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]]
+    builder.blocks = [0: Array("MComprHD".utf8)]
     let image = try OpenedImage(builder)
     #expect(image.disk.layers[0].description.format == "vhd")
     #expect(
       image.notes == [
-        "fits more than one format: read as vhd, but it also looks like a QCOW2 image; --format "
+        "fits more than one format: read as vhd, but it also looks like a CHD image; --format "
           + "chooses"
       ])
   }
@@ -57,10 +57,7 @@ import Testing
   @Test(
     arguments: [
       ("a QCOW image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 1]),
-      ("a QCOW2 image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 2]),
-      ("a QCOW2 image", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]),
       ("a QED image", 0, Array("QED\0".utf8)),
-      ("a VHDX image", 0, Array("vhdxfile".utf8)),
       ("a VMDK image", 0, Array("KDMV\u{1}".utf8)),
       ("a VMDK image", 0, Array("COWD\u{1}".utf8)),
       ("a VMDK descriptor", 0, Array("# Disk DescriptorFile\nversion=1\n".utf8)),
@@ -91,9 +88,7 @@ import Testing
     // One byte off is not it.
     var other = bytes
     other[other.count > 4 ? 3 : 1] ^= 0x80
-    if name != "a QCOW image" {
-      #expect(try self.probe(image(other, at: offset)).recognised == nil)
-    }
+    #expect(try self.probe(image(other, at: offset)).recognised == nil)
   }
 
   @Test func samplesAreTheEnds() throws {
@@ -113,7 +108,7 @@ import Testing
     for name in ["vhd", "vpc", "VHD", "Vpc"] {
       #expect(try FormatRegistry.format(named: name).name == "vhd")
     }
-    for name in ["", "qcow2", "vhdx", "raw ", "\u{1B}[2J"] {
+    for name in ["", "qcow2", "vhdx2", "raw ", "\u{1B}[2J"] {
       let error = #expect(throws: DiskError.self) { try FormatRegistry.format(named: name) }
       #expect(error?.kind == .invalidRequest)
       #expect(error?.message.hasSuffix("there are \(FormatRegistry.names)") == true)

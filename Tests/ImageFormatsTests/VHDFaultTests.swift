@@ -8,11 +8,17 @@ import Testing
   private static func image(_ type: VHDBuilder.DiskType) -> VHDBuilder {
     var builder = VHDBuilder(type, size: 20_480)
     builder.blockSize = 4096
+    if type == .differencing {
+      // All of its own: what is the parent's reads as zeros where there is none.
+      builder.parent = (Array(0xB0...0xBF), 0, "parent.vhd")
+      builder.locators = [("W2ku", VHDBuilder.utf16("C:\\parent.vhd"))]
+    }
     builder.blocks = [1: ImageBytes.pattern(4096, seed: 1), 4: ImageBytes.pattern(4096, seed: 4)]
     return builder
   }
 
-  @Test(arguments: FaultyStorage.Fault.allCases, [VHDBuilder.DiskType.fixed, .dynamic])
+  @Test(
+    arguments: FaultyStorage.Fault.allCases, [VHDBuilder.DiskType.fixed, .dynamic, .differencing])
   func everyReadInTurn(_ fault: FaultyStorage.Fault, _ type: VHDBuilder.DiskType) throws {
     let builder = Self.image(type)
     let storage = FaultyStorage(builder.file.storage())

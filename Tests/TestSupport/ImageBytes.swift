@@ -12,7 +12,13 @@ public struct ImageBytes: Sendable {
   /// Writes `value` at `offset`, growing the bytes with zeros where they are too short.
   public mutating func put(_ value: [UInt8], at offset: Int) {
     grow(to: offset + value.count)
-    bytes.replaceSubrange(offset..<offset + value.count, with: value)
+    // At once: `replaceSubrange` takes 20 ns a byte in a debug build.
+    bytes.withUnsafeMutableBytes { target in
+      value.withUnsafeBytes {
+        UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + value.count])
+          .copyMemory(from: $0)
+      }
+    }
   }
 
   public mutating func put(_ text: String, at offset: Int) { put(Array(text.utf8), at: offset) }
@@ -27,7 +33,7 @@ public struct ImageBytes: Sendable {
 
   public mutating func grow(to count: Int) {
     if count > bytes.count {
-      bytes.append(contentsOf: repeatElement(0, count: count - bytes.count))
+      bytes += [UInt8](repeating: 0, count: count - bytes.count)
     }
   }
 

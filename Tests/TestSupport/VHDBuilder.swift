@@ -22,6 +22,16 @@ public struct VHDBuilder: Sendable {
   public var blocks: [Int: [UInt8]] = [:]
   /// The allocated blocks in the order in which the file has them; nil: ascending.
   public var order: [Int]?
+  /// The sectors of a block whose bits are set, counted from the block's start; where there is no
+  /// entry, those that `blocks` has bytes for.
+  public var ownedSectors: [Int: Set<Int>] = [:]
+  public var uuid = [UInt8](0xA0...0xAF)
+  public var timestamp: UInt32 = 0x2A00_0000
+  /// What a differencing disk says of its parent: the unique identifier and time stamp of that one's
+  /// footer, and its name.
+  public var parent: (uuid: [UInt8], timestamp: UInt32, name: String)?
+  /// Parent locators: platform code and the bytes it leads to, which stand behind the table.
+  public var locators: [(platform: String, data: [UInt8])] = []
   /// 511 where Virtual PC before 2004 wrote it.
   public var footerLength = 512
   public var geometry: (cylinders: UInt16, heads: UInt8, sectors: UInt8)?
@@ -81,15 +91,21 @@ public struct VHDBuilder: Sendable {
     var table = ImageBytes([UInt8](repeating: 0xFF, count: tableBytes))
     var place = UInt64(Self.tableOffset + tableBytes)
     var pieces: [(at: UInt64, bytes: [UInt8])] = []
+    var places: [UInt64] = []
+    for locator in locators {
+      pieces.append((place, locator.data))
+      places.append(place)
+      place += UInt64((locator.data.count + 511) / 512 * 512)
+    }
     for index in order ?? blocks.keys.sorted() {
       guard let content = blocks[index] else { continue }
       table.putBig(UInt32(place / 512), at: index * 4)
-      pieces.append((place, bitmap(content)))
+      pieces.append((place, bitmap(index, content)))
       pieces.append((place + UInt64(bitmapBytes), content))
       place += UInt64(bitmapBytes) + UInt64(blockSize)
     }
     editTable(&table)
-    var (footer, copy, header) = (footer(), footer(), header(UInt32(entries)))
+    var (footer, copy, header) = (footer(), footer(), header(UInt32(entries), places))
     damageFooter(&footer)
     damageCopy(&copy)
     damageHeader(&header)
@@ -104,9 +120,11 @@ public struct VHDBuilder: Sendable {
   public var bitmapBytes: Int { max(512, Int(blockSize) / 512 / 8) }
 
   /// A bit for each sector that holds data, the first one in the top bit.
-  private func bitmap(_ content: [UInt8]) -> [UInt8] {
+  private func bitmap(_ index: Int, _ content: [UInt8]) -> [UInt8] {
     var bits = [UInt8](repeating: 0, count: bitmapBytes)
-    for sector in 0..<(content.count + 511) / 512 { bits[sector / 8] |= 0x80 >> (sector % 8) }
+    for sector in ownedSectors[index] ?? Set(0..<(content.count + 511) / 512) {
+      bits[sector / 8] |= 0x80 >> (sector % 8)
+    }
     return bits
   }
 
@@ -116,7 +134,7 @@ public struct VHDBuilder: Sendable {
     footer.putBig(2 as UInt32, at: 8)  // features: the reserved bit that is always set
     footer.putBig(0x0001_0000 as UInt32, at: 12)
     footer.putBig(type == .fixed ? UInt64.max : UInt64(Self.headerOffset), at: 16)
-    footer.putBig(0x2A00_0000 as UInt32, at: 24)
+    footer.putBig(timestamp, at: 24)
     footer.put(creator, at: 28)
     footer.putBig(0x0006_0001 as UInt32, at: 32)
     footer.put("Wi2k", at: 36)
@@ -126,13 +144,13 @@ public struct VHDBuilder: Sendable {
     footer.putBig(cylinders, at: 56)
     footer.put([heads, sectors], at: 58)
     footer.putBig(type.rawValue, at: 60)
-    footer.put(Array(0xA0...0xAF), at: 68)
+    footer.put(uuid, at: 68)
     editFooter(&footer)
     Self.seal(&footer, at: 64)
     return footer
   }
 
-  private func header(_ entries: UInt32) -> ImageBytes {
+  private func header(_ entries: UInt32, _ locatorPlaces: [UInt64]) -> ImageBytes {
     var header = ImageBytes(count: 1024)
     header.put("cxsparse", at: 0)
     header.putBig(UInt64.max, at: 8)
@@ -140,6 +158,19 @@ public struct VHDBuilder: Sendable {
     header.putBig(0x0001_0000 as UInt32, at: 24)
     header.putBig(entries, at: 28)
     header.putBig(blockSize, at: 32)
+    if let parent {
+      header.put(parent.uuid, at: 40)
+      header.putBig(parent.timestamp, at: 56)
+      for (index, unit) in parent.name.utf16.enumerated() {
+        header.putBig(unit, at: 64 + 2 * index)
+      }
+    }
+    for (index, locator) in locators.enumerated() {
+      header.put(locator.platform, at: 576 + 24 * index)
+      header.putBig(UInt32((locator.data.count + 511) / 512 * 512), at: 576 + 24 * index + 4)
+      header.putBig(UInt32(locator.data.count), at: 576 + 24 * index + 8)
+      header.putBig(locatorPlaces[index], at: 576 + 24 * index + 16)
+    }
     editHeader(&header)
     Self.seal(&header, at: 36)
     return header
@@ -153,6 +184,11 @@ public struct VHDBuilder: Sendable {
     bytes.putBig(0 as UInt32, at: field)
     let summed = bytes.bytes[structure ?? 0..<bytes.count]
     bytes.putBig(~summed.reduce(0 as UInt32) { $0 + UInt32($1) }, at: field)
+  }
+
+  /// UTF-16, little-endian, as `W2ru` and `W2ku` have it.
+  public static func utf16(_ text: String) -> [UInt8] {
+    text.utf16.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
   }
 
   /// The specification's appendix, "CHS Calculation".

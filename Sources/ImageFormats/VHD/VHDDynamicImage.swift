@@ -4,10 +4,11 @@ internal import DiskCore
 /// Allocation Table and Data Blocks").
 ///
 /// Each block is stored as a bitmap of its sectors, padded to a sector, and then its data. In a
-/// disk without a parent the bitmap is not read: a sector that was never written holds zeros, which
-/// is what it reads as.
+/// differencing disk a sector whose bit is clear is the parent's. In a disk without a parent the
+/// bitmap is not read: a sector that was never written holds zeros, which is what it reads as.
 final class VHDDynamicImage: ImageLayer {
   private static let unallocated: UInt32 = 0xffff_ffff
+  private static let sector: UInt64 = 512
 
   let size: UInt64
   let description: LayerDescription
@@ -15,6 +16,8 @@ final class VHDDynamicImage: ImageLayer {
   private let table: PagedTable<UInt32>
   private let blockSize: UInt64
   private let bitmapBytes: UInt64
+  /// Nil for a disk without a parent.
+  private let bitmaps: TablePages<UInt64>?
   /// Where the footer starts, or the file ends without one.
   private let dataEnd: UInt64
   /// The parts of the file that hold the format's own structures, where no block can be.
@@ -43,6 +46,9 @@ final class VHDDynamicImage: ImageLayer {
     self.description = description
     // One bit a sector, padded to whole sectors of 4,096 bits.
     bitmapBytes = (blockSize / 512 + 4095) / 4096 * 512
+    bitmaps =
+      footer.type == .differencing
+      ? TablePages(in: source, entriesPerTable: Int(bitmapBytes / 8), .big) : nil
     let headerEnd = footer.dataOffset + UInt64(VHDDynamicHeader.byteCount)
     structures = [
       0..<UInt64(VHDFooter.byteCount), footer.dataOffset.bytes..<headerEnd.bytes,
@@ -50,7 +56,9 @@ final class VHDDynamicImage: ImageLayer {
     ]
   }
 
-  var tableBytes: UInt64 { table.byteCount }
+  var tableBytes: UInt64 {
+    table.byteCount + (bitmaps == nil ? 0 : UInt64(table.count) * bitmapBytes)
+  }
   var files: [any Storage] { source.parts }
 
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
@@ -58,10 +66,36 @@ final class VHDDynamicImage: ImageLayer {
     let within = offset.bytes % blockSize
     let page = try table.page(holding: block)
     let entry = page.entries[block - page.first]
-    if entry == Self.unallocated {
-      return Extent(.zero, length: unallocatedRun(from: block, in: page, limit) - within)
+    guard entry != Self.unallocated else {
+      return Extent(
+        bitmaps == nil ? .zero : .below(offset),
+        length: unallocatedRun(from: block, in: page, limit) - within)
     }
-    return stored(entry, within: within)
+    let blockStart = UInt64(entry) * 512
+    let dataStart = blockStart + bitmapBytes
+    let rest = blockSize - within
+    let stored = blockStart..<dataStart + blockSize
+    if structures.contains(where: { $0.overlaps(stored) }) {
+      return Extent(
+        .unreadable(
+          DiskError(
+            .malformed, "a block lies on the image's own header or table", path: source.path,
+            offset: blockStart)), length: rest)
+    }
+    guard let bitmaps else { return data(at: dataStart + within, length: rest) }
+    do throws(DiskError) {
+      let sector = Int(within / Self.sector)
+      let bits = try bitmaps.page(
+        ofTableAt: FileOffset(blockStart), holding: sector / SectorBitmap.sectorsPerWord)
+      let wanted = Int((min(rest, limit) + 2 * Self.sector - 1) / Self.sector)
+      let run = SectorBitmap.run(
+        in: bits, from: sector, limit: min(wanted, Int(blockSize / Self.sector) - sector), .top)
+      let length = UInt64(sector + run.sectors) * Self.sector - within
+      return run.isSet
+        ? data(at: dataStart + within, length: length) : Extent(.below(offset), length: length)
+    } catch {
+      return Extent(.unreadable(error), length: rest)
+    }
   }
 
   /// How many bytes of blocks from `block` on are not allocated, as far as the page and the caller's
@@ -77,26 +111,15 @@ final class VHDDynamicImage: ImageLayer {
     return UInt64(end - first) * blockSize
   }
 
-  private func stored(_ entry: UInt32, within: UInt64) -> Extent {
-    let blockStart = UInt64(entry) * 512
-    let dataStart = blockStart + bitmapBytes
-    let place = FileOffset(dataStart + within)
-    let rest = blockSize - within
-    let block = blockStart..<dataStart + blockSize
-    if structures.contains(where: { $0.overlaps(block) }) {
-      return Extent(
-        .unreadable(
-          DiskError(
-            .malformed, "a block lies on the image's own header or table", path: source.path,
-            offset: blockStart)), length: rest)
-    }
-    guard place.bytes < dataEnd else {
+  /// `length` bytes of a block's data that are at `place` in the file.
+  private func data(at place: UInt64, length: UInt64) -> Extent {
+    guard place < dataEnd else {
       return Extent(
         .unreadable(
           DiskError(
             .truncated, "a block lies past the end of the file", path: source.path,
-            offset: place.bytes)), length: rest)
+            offset: place)), length: length)
     }
-    return Extent(.stored(source, at: place), length: min(rest, dataEnd - place.bytes))
+    return Extent(.stored(source, at: FileOffset(place)), length: min(length, dataEnd - place))
   }
 }

@@ -30,26 +30,32 @@ public struct VHDFormat: ImageFormat {
             + "\(dataEnd.bytes); what is missing cannot be read")
       }
       return ParsedImage(
-        VHDFixedImage(
-          source, footer: footer, dataEnd: dataEnd,
-          description: footer.description("fixed", [], notes)))
+        [
+          VHDFixedImage(
+            source, footer: footer, dataEnd: dataEnd,
+            description: footer.description("fixed", [], notes))
+        ], identity: footer.identity(of: source))
     }
     let header = try VHDDynamicHeader(
       source.reader(at: footer.dataOffset, count: VHDDynamicHeader.byteCount))
-    guard footer.type == .dynamic else {
-      throw DiskError(
-        .unsupported,
-        "is a differencing VHD, the child of '\(printable(header.parentName))'; this version of "
-          + "Platter does not read chains", path: source.path)
-    }
     if !header.hasValidChecksum {
       notes.append("the checksum of the dynamic disk header is wrong")
     }
+    var details = [(name: "block size", value: "\(header.blockSize)")]
+    var parent: ParentReference? = nil
+    if footer.type == .differencing {
+      let reference = header.parent(in: source, &notes)
+      details.append((name: "parent", value: printable(reference.name)))
+      details.append((name: "parent identifier", value: header.parentUUID))
+      parent = reference
+    }
     return ParsedImage(
-      try VHDDynamicImage(
-        source, footer: footer, header: header, dataEnd: dataEnd,
-        description: footer.description(
-          "dynamic", [("block size", "\(header.blockSize)")], notes)))
+      [
+        try VHDDynamicImage(
+          source, footer: footer, header: header, dataEnd: dataEnd,
+          description: footer.description(
+            footer.type == .differencing ? "differencing" : "dynamic", details, notes))
+      ], parent: parent, identity: footer.identity(of: source))
   }
 
   /// The footer at the end, or where that is damaged its copy at the start; and where in the file the
