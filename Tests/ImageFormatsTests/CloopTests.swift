@@ -161,7 +161,7 @@ struct CloopToolTests {
       let builder = CloopBuilder(
         blockSize: UInt32(size), blocks: (0..<5).map { ImageBytes.pattern(size, seed: UInt64($0)) })
       try HostTools.write(builder.bytes, to: "\(folder)/x.cloop")
-      let expected = try QemuOracle.raw("\(folder)/x.cloop", "cloop")
+      let expected = try QEMU.raw("\(folder)/x.cloop", "cloop")
       #expect(try OpenImage(path: "\(folder)/x.cloop").content == expected)
       #expect(expected == builder.blocks.flatMap(\.self))
     }

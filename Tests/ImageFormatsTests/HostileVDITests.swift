@@ -169,6 +169,6 @@ import Testing
     let image = try OpenedImage(storage)
     #expect(try image.bytes(0, 2) == [7, 0])
     // What no piece of the file gives is a hole.
-    #expect(try image.map.prefix(2) == ["0+1=\(1024 + 0xFFFF_FFFD << 12)", "1+12287=zero"])
+    #expect(try image.map.prefix(2) == ["0+1 \(1024 + 0xFFFF_FFFD << 12)", "1+12287 zero"])
   }
 }

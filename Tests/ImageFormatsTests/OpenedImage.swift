@@ -38,6 +38,22 @@ struct OpenedImage {
 
   init(_ builder: VHDBuilder) throws(DiskError) { try self.init(builder.file.storage()) }
 
+  /// `offset+length place` of each entry of the disk's map.
+  var map: [String] {
+    get throws {
+      var map: [String] = []
+      try disk.whole.forEachMapEntry { entry in
+        let place: String
+        switch entry.content {
+        case .zero: place = "zero"
+        default: place = entry.fileOffset.map { "\($0.bytes)" } ?? "\(entry.content)"
+        }
+        map.append("\(entry.offset.bytes)+\(entry.length) \(place)")
+      }
+      return map
+    }
+  }
+
   func bytes(_ offset: Int, _ count: Int) throws -> [UInt8] {
     try disk.whole.bytes(at: DiskOffset(UInt64(offset)), count: count)
   }
@@ -60,3 +76,14 @@ extension VHDBuilder {
 
 /// What is said of an image that was taken for a VHD and has no footer.
 let noFooter = "has no VHD footer at its end; '--format raw' shows its bytes as they are stored"
+
+extension OpenImage {
+  /// For disks that are small enough.
+  var content: [UInt8] {
+    get throws {
+      var bytes: [UInt8] = []
+      try disk.whole.stream { piece in piece.withUnsafeBytes { bytes.append(contentsOf: $0) } }
+      return bytes
+    }
+  }
+}

@@ -22,7 +22,7 @@ import Testing
     // Header and table take 84 bytes: the data starts with the next sector, or cluster.
     let data = isExtended ? 1024 : 512
     #expect(
-      try image.map == ["0+1024=\(data + 3072)", "1024+1024=zero", "2048+2560=\(data)"])
+      try image.map == ["0+1024 \(data + 3072)", "1024+1024 zero", "2048+2560 \(data)"])
     #expect(image.notes.isEmpty)
   }
 

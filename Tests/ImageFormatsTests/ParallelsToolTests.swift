@@ -8,7 +8,7 @@ struct ParallelsToolTests {
   @Test(arguments: ["65536", "1M", "4M"], [10 << 20, 10_500_096, 66_048])
   func converted(_ clusterSize: String, _ size: Int) throws {
     try HostTools.withFolder { folder in
-      try QemuOracle.makeRaw("\(folder)/in.raw", size: size)
+      try QEMU.makeRaw("\(folder)/in.raw", size: size)
       try HostTools.run(
         "qemu-img",
         [
@@ -17,7 +17,7 @@ struct ParallelsToolTests {
         ])
       let image = try OpenImage(path: "\(folder)/x.hds")
       #expect(image.notes.isEmpty)
-      #expect(try image.content == QemuOracle.raw("\(folder)/x.hds", "parallels"))
+      #expect(try image.content == QEMU.raw("\(folder)/x.hds", "parallels"))
       // qemu-img rounds up to whole tracks.
       #expect(image.disk.size >= UInt64(size))
     }
@@ -28,7 +28,7 @@ struct ParallelsToolTests {
       try HostTools.run(
         "qemu-img", ["create", "-f", "parallels", "\(folder)/x.hds", "3000000"])
       let image = try OpenImage(path: "\(folder)/x.hds")
-      #expect(try image.content == QemuOracle.raw("\(folder)/x.hds", "parallels"))
+      #expect(try image.content == QEMU.raw("\(folder)/x.hds", "parallels"))
     }
   }
 
@@ -46,7 +46,7 @@ struct ParallelsToolTests {
       }
       builder.order = builder.clusters.keys.sorted().shuffled(using: &random)
       try HostTools.write(builder.file.bytes, to: "\(folder)/x.hds")
-      let expected = try QemuOracle.raw("\(folder)/x.hds", "parallels")
+      let expected = try QEMU.raw("\(folder)/x.hds", "parallels")
       #expect(try OpenImage(path: "\(folder)/x.hds").content == expected)
       #expect(expected == builder.content())
     }

@@ -277,20 +277,4 @@ import Testing
 
 extension OpenedImage {
   init(_ builder: QCOW2Builder) throws(DiskError) { try self.init(builder.file.storage()) }
-
-  /// `offset+length place` of each entry of the disk's map.
-  var map: [String] {
-    get throws {
-      var map: [String] = []
-      try disk.whole.forEachMapEntry { entry in
-        let place: String
-        switch entry.content {
-        case .zero: place = "zero"
-        default: place = entry.fileOffset.map { "\($0.bytes)" } ?? "\(entry.content)"
-        }
-        map.append("\(entry.offset.bytes)+\(entry.length) \(place)")
-      }
-      return map
-    }
-  }
 }

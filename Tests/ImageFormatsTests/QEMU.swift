@@ -19,17 +19,24 @@ enum QEMU {
     let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
     let text = Array(String(repeating: "Where is it? ", count: 20_000).utf8)
     for (offset, bytes) in [
-      (0, text), (400_000, ImageBytes.pattern(50_000, seed: 1)), (1_000_000, text),
-      (size - 700, ImageBytes.pattern(700, seed: 2)),
+      (0, text), (size / 5, ImageBytes.pattern(50_000, seed: 1)), (size / 2, text),
+      (max(0, size - 700), ImageBytes.pattern(700, seed: 2)),
     ] {
       try file.seek(toOffset: UInt64(offset))
-      try file.write(contentsOf: Data(bytes))
+      try file.write(contentsOf: Data(bytes.prefix(size - offset)))
     }
     try file.close()
   }
 
   static func contents(_ path: String) throws -> Data {
     try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+  }
+
+  /// What qemu-img makes of an image.
+  static func raw(_ path: String, _ format: String) throws -> [UInt8] {
+    let raw = path + ".raw"
+    try HostTools.run("qemu-img", ["convert", "-f", format, "-O", "raw", path, raw])
+    return [UInt8](try contents(raw))
   }
 
   static func bytes(_ disk: Disk) throws -> Data {

@@ -25,7 +25,7 @@ import Testing
         == [UInt8](repeating: 0x11, count: 1024) + zeros + [UInt8](repeating: 0x33, count: 1024)
         + [UInt8](repeating: 0x44, count: 700))
     // Map 512, data 1024: blocks 3, 4, 0.
-    #expect(try image.map == ["0+1024=3072", "1024+2048=zero", "3072+1724=1024"])
+    #expect(try image.map == ["0+1024 3072", "1024+2048 zero", "3072+1724 1024"])
     #expect(
       image.notes == [
         "the header says 4796 bytes, which is no multiple of 512: tools that round up show a longer "
@@ -74,7 +74,7 @@ import Testing
     let image = try Self.opened(builder)
     #expect(try image.all == builder.content())
     #expect(
-      try image.map == ["0+2048=1536", "2048+2048=4096", "4096+2048=6656", "6144+2048=zero"])
+      try image.map == ["0+2048 1536", "2048+2048 4096", "4096+2048 6656", "6144+2048 zero"])
   }
 
   @Test(arguments: (9...23).map { UInt32(1) << $0 })

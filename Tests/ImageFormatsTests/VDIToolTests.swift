@@ -8,7 +8,7 @@ struct VDIToolTests {
   @Test(arguments: ["on", "off"], [10 << 20, 10_500_096, 1_000_448])
   func converted(_ isStatic: String, _ size: Int) throws {
     try HostTools.withFolder { folder in
-      try QemuOracle.makeRaw("\(folder)/in.raw", size: size)
+      try QEMU.makeRaw("\(folder)/in.raw", size: size)
       try HostTools.run(
         "qemu-img",
         [
@@ -20,7 +20,7 @@ struct VDIToolTests {
         image.disk.layers[0].description.subformat == (isStatic == "on" ? "fixed" : "dynamic"))
       #expect(image.notes.isEmpty)
       #expect(image.disk.size == UInt64(size))
-      #expect(try image.content == QemuOracle.raw("\(folder)/x.vdi", "vdi"))
+      #expect(try image.content == QEMU.raw("\(folder)/x.vdi", "vdi"))
     }
   }
 
@@ -30,7 +30,7 @@ struct VDIToolTests {
         "qemu-img",
         ["create", "-f", "vdi", "-o", "static=\(isStatic)", "\(folder)/x.vdi", "3000000"])
       let image = try OpenImage(path: "\(folder)/x.vdi")
-      #expect(try image.content == QemuOracle.raw("\(folder)/x.vdi", "vdi"))
+      #expect(try image.content == QEMU.raw("\(folder)/x.vdi", "vdi"))
     }
   }
 
@@ -46,7 +46,7 @@ struct VDIToolTests {
         builder.zeroBlocks = [2, 6]
         builder.order = builder.blocks.keys.sorted().shuffled(using: &random)
         try HostTools.write(builder.file.bytes, to: "\(folder)/x.vdi")
-        let expected = try QemuOracle.raw("\(folder)/x.vdi", "vdi")
+        let expected = try QEMU.raw("\(folder)/x.vdi", "vdi")
         #expect(try OpenImage(path: "\(folder)/x.vdi").content == expected)
         #expect(expected == builder.content())
       }

@@ -7,19 +7,6 @@ extension OpenedImage {
   init(_ builder: VMDKBuilder, path: String = "disk.vmdk") throws(DiskError) {
     try self.init(builder.file.storage(path: path))
   }
-
-  /// Each run of the map: where and how long, and where in the file or that it is zeros.
-  var map: [String] {
-    get throws {
-      var map: [String] = []
-      try disk.whole.forEachMapEntry { entry in
-        map.append(
-          "\(entry.offset.bytes)+\(entry.length) "
-            + (entry.fileOffset.map { "\($0.bytes)" } ?? "\(entry.content)"))
-      }
-      return map
-    }
-  }
 }
 
 extension VMDKBuilder {

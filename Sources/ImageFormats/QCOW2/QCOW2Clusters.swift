@@ -61,7 +61,6 @@ final class QCOW2Clusters: Sendable {
       index += layout.wordsPerEntry
       guard index < words.count else { break }
       guest += layout.clusterSize
-      guard guest == offset.bytes + length else { break }
       let next = QCOW2Entry(words, at: index, layout, guest: guest, within: 0)
       guard first.continues(after: length, in: next) else { break }
       length += next.length

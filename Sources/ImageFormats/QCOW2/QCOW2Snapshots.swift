@@ -22,9 +22,6 @@ struct QCOW2Snapshots: Sendable {
   static let mostShown: UInt32 = 1024
   /// QEMU writes 24 bytes of extra data and opens none with more than this.
   static let mostExtraData: UInt32 = 1024
-  /// How much of the table is read at once, in bytes.
-  private static let piece: UInt64 = 4096
-
   private(set) var entries: [Entry] = []
   /// In bytes: of the part of the table that was read.
   private(set) var byteCount: UInt64 = 0
@@ -58,24 +55,10 @@ struct QCOW2Snapshots: Sendable {
   private mutating func read(
     _ source: any Storage, at start: UInt64, count: UInt32
   ) throws(DiskError) {
-    var reader = ByteReader([])
+    var table = Pieces(source)
     var place = start
     for _ in 0..<count {
-      // As much as an entry needs; what lies behind it is used for the next ones.
-      func need(_ bytes: UInt64) throws(DiskError) -> Int {
-        if place < reader.base
-          || bytes > UInt64(reader.count) - min(UInt64(reader.count), place - reader.base)
-        {
-          guard place <= source.size, bytes <= source.size - place else {
-            throw DiskError(
-              .truncated, "an entry lies past the end of the file", offset: place)
-          }
-          let wanted = min(max(bytes, Self.piece), source.size - place)
-          reader = try source.reader(at: FileOffset(place), count: Int(wanted))
-        }
-        return Int(place - reader.base)
-      }
-      var at = try need(40)
+      var (reader, at) = try table.piece(at: place, count: 40)
       let idBytes = UInt64(try reader.u16(at: at + 12, .big))
       let nameBytes = UInt64(try reader.u16(at: at + 14, .big))
       let extraBytes = try reader.u32(at: at + 36, .big)
@@ -84,7 +67,7 @@ struct QCOW2Snapshots: Sendable {
           .malformed, "an entry with \(extraBytes) bytes of extra data", offset: place)
       }
       let bytes = 40 + UInt64(extraBytes) + idBytes + nameBytes
-      at = try need(bytes)
+      (reader, at) = try table.piece(at: place, count: bytes)
       let id = at + 40 + Int(extraBytes)
       entries.append(
         Entry(
@@ -98,6 +81,31 @@ struct QCOW2Snapshots: Sendable {
           diskSize: extraBytes >= 16 ? try reader.u64(at: at + 48, .big) : nil))
       place += (bytes + 7) / 8 * 8
       byteCount = place - start
+    }
+  }
+
+  /// The table as it is read: so much at once that most entries need no read of their own.
+  private struct Pieces {
+    private static let usual: UInt64 = 4096
+
+    private let source: any Storage
+    private var reader = ByteReader([])
+
+    init(_ source: any Storage) { self.source = source }
+
+    /// A reader over the `count` bytes at `place` and others, and where in it they are.
+    mutating func piece(at place: UInt64, count: UInt64) throws(DiskError) -> (ByteReader, Int) {
+      if place >= reader.base, place - reader.base <= UInt64(reader.count),
+        count <= UInt64(reader.count) - (place - reader.base)
+      {
+        return (reader, Int(place - reader.base))
+      }
+      guard place <= source.size, count <= source.size - place else {
+        throw DiskError(.truncated, "an entry lies past the end of the file", offset: place)
+      }
+      let wanted = min(max(count, Self.usual), source.size - place)
+      reader = try source.reader(at: FileOffset(place), count: Int(wanted))
+      return (reader, 0)
     }
   }
 
