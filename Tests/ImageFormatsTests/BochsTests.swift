@@ -95,8 +95,8 @@ import Testing
         #expect(missing?.kind == .notFound)
         #expect(
           missing?.message.hasSuffix(
-            "beside it \(start)\(folder)/moved.img fits: 'platter info --parent "
-              + "\(start)\(folder)/moved.img \(start)\(folder)/c.img.redolog'") == true,
+            "beside it \(start)\(folder)/moved.img fits: platter info --parent "
+              + "\(start)\(folder)/moved.img \(start)\(folder)/c.img.redolog") == true,
           "\(String(describing: missing))")
       }
     }
