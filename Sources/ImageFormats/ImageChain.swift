@@ -118,7 +118,7 @@ struct ImageChain {
   ) throws(DiskError) -> Level {
     if let obstacle = reference.obstacle {
       throw DiskError(
-        .permissionDenied, obstacle + "; '--parent FILE' gives one", path: child.path)
+        .permissionDenied, obstacle + "; --parent FILE gives one", path: child.path)
     }
     if reference.isByIdentityOnly { return try neighbour(reference, of: child, files, options) }
     var refusal: DiskError? = nil

@@ -161,7 +161,8 @@ private typealias Patch = PatchedStorage.Patch
       let patches = (0..<100_000).reversed().map { patch(UInt64($0 * 8), [1, 2, 3, 4]) }
       storage = patched([zeros(0, 1 << 50)] + patches, size: 1 << 51)
     }
-    #expect(time < .seconds(2))
+    // A second where it is linear, minutes where it is not.
+    #expect(time < .seconds(10))
     #expect(try storage.bytes(at: FileOffset(799_992), count: 8) == [1, 2, 3, 4, 0, 0, 0, 0])
     #expect(try storage.bytes(at: FileOffset(1 << 49), count: 3) == [0, 0, 0])
   }

@@ -146,7 +146,8 @@ import Testing
         let error = try complaint(path)
         #expect(error.kind == .permissionDenied)
         #expect(error.message.hasPrefix("names its parent as '\(name)', by QEMU's '"))
-        #expect(error.message.hasSuffix("Platter opens only files; '--parent FILE' gives one"))
+        #expect(error.message.contains("Platter opens only files; --parent FILE gives one"))
+        #expect(error.message.contains("it was found to be qcow2 by its content"))
       }
       let image = try OpenImage(
         path: path, options: ImageOptions(parents: ["\(folder)/base"]))
@@ -172,7 +173,7 @@ import Testing
       let name = "json:" + String(repeating: "x", count: 1018)
       try Self.write(Self.image([:], backing: name), "\(folder)/top")
       let error = try complaint("\(folder)/top")
-      #expect(error.message.utf8.count < 200 && error.message.contains("xxx…'"))
+      #expect(error.message.utf8.count < 300 && error.message.contains("xxx…'"))
     }
   }
 
@@ -201,7 +202,8 @@ import Testing
           try Self.write(builder, top)
           let error = try complaint(top)
           #expect(
-            error.kind == kind || (kind == .invalidRequest && error.kind == .permissionDenied),
+            error.kind == kind
+              || [kind, error.kind].allSatisfy { $0 == .permissionDenied || $0 == .invalidRequest },
             "\(error)")
           #expect(error.message.contains(isDataFile ? "its data file" : "its parent"))
         }

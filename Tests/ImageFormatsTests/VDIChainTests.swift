@@ -121,7 +121,7 @@ import Testing
       #expect(
         error?.message
           == "its parent 'UUID 11111111-1111-1111-1111-111111111100' was not found among the files "
-          + "in \(snapshots); '--parent FILE' names it, '--allow-path DIR' looks there too")
+          + "in \(snapshots); --parent FILE names it, --allow-path DIR looks there too")
       let allowed = try OpenImage(
         path: "\(snapshots)/{top}.vdi", options: ImageOptions(allowedPaths: [folder]))
       #expect(try allowed.content == Self.content(of: chain))
@@ -144,7 +144,7 @@ import Testing
         + "UUID 33333333-3333-3333-3333-333333333300, not 22222222-2222-2222-2222-222222222200"
       #expect(
         error?.message
-          == "its parent '\(folder)/0.vdi' \(doubt); '--parent \(folder)/0.vdi' reads it all the same"
+          == "its parent '\(folder)/0.vdi' \(doubt); --parent \(folder)/0.vdi reads it all the same"
       )
       let image = try OpenImage(
         path: "\(folder)/1.vdi", options: ImageOptions(parents: ["\(folder)/0.vdi"]))
