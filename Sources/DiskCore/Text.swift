@@ -38,14 +38,6 @@ public func shellWord(_ text: String) -> String {
   return word + "'"
 }
 
-/// Words of a command within a sentence: in quotes, or, where one of them has to be quoted for the
-/// shell itself, as they are to be typed.
-public func suggested(_ words: String...) -> String {
-  let typed = words.map(shellWord)
-  let line = typed.joined(separator: " ")
-  return typed == words ? "'\(line)'" : line
-}
-
 private func octal(_ byte: UInt8) -> String {
   let digits = String(byte, radix: 8)
   return String(repeating: "0", count: 3 - digits.count) + digits

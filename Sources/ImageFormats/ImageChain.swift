@@ -66,7 +66,12 @@ struct ImageChain {
         }
         try add(level)
       } else {
-        try add(try parent(reference, of: child, files, options))
+        do throws(DiskError) {
+          try add(try parent(reference, of: child, files, options))
+        } catch  where error.kind == .permissionDenied && levels.count == 1 && options.format == nil
+        {
+          throw Self.doubting(error, child)
+        }
       }
       note(of: levels[levels.count - 1])
     }
@@ -84,7 +89,7 @@ struct ImageChain {
     return DiskError(
       error.kind,
       error.message
-        + " (it was found to be \(format) by its content; '--format raw' shows its bytes as they are "
+        + " (it was found to be \(format) by its content; --format raw shows its bytes as they are "
         + "stored)", path: error.path, offset: error.offset, systemError: error.systemError,
       underlying: error.underlying)
   }
@@ -128,10 +133,7 @@ struct ImageChain {
         storage = try files.open(
           path, namedBy: child.path, as: "parent", ignoringCase: reference.ignoresCase)
       } catch {
-        let isGuess = levels.count == 1 && options.format == nil
-        if error.kind != .notFound {
-          refusal = refusal ?? (isGuess ? Self.doubting(error, child) : error)
-        }
+        if error.kind != .notFound { refusal = refusal ?? error }
         continue
       }
       try check(storage, against: child)
@@ -167,7 +169,7 @@ struct ImageChain {
   private static func refusal(_ path: String, _ doubt: String, _ child: Level) -> DiskError {
     DiskError(
       .invalidRequest,
-      "its parent '\(printable(path))' \(doubt); \(suggested("--parent", path)) reads it all the same",
+      "its parent '\(printable(path))' \(doubt); --parent \(shellWord(path)) reads it all the same",
       path: child.path)
   }
 }

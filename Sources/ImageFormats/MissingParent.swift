@@ -33,7 +33,7 @@ struct MissingParent {
       let folders = NeighbouringImages(reference, of: child, files).folders
       message +=
         " among the files in \(folders.prefix(4).map { printable($0) }.joined(separator: ", ")); "
-        + "'--parent FILE' names it, '--allow-path DIR' looks there too"
+        + "--parent FILE names it, --allow-path DIR looks there too"
       return DiskError(.notFound, message, path: child)
     }
     if !places.isEmpty {
@@ -46,7 +46,7 @@ struct MissingParent {
         "; beside it \(candidates.map { printable($0) }.joined(separator: ", ")) \(verb): "
         + command(naming: first)
     } else {
-      message += "; nothing beside it fits; '--parent FILE' names it"
+      message += "; nothing beside it fits; --parent FILE names it"
     }
     return DiskError(.notFound, message, path: child)
   }

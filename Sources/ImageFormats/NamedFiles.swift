@@ -97,20 +97,18 @@ public struct NamedFiles: Sendable {
       throw DiskError(.malformed, "its \(role) has a name with a NUL byte in it", path: image)
     }
     let found = try OwnedDescriptor.open(locating: path)
-    let real = try found.realPath()
-    let isInside = roots.contains { Self.isInside($0, real) }
-    // First, for no option opens it.
+    // Before what it may be: no option opens it.
     guard found.isRegularFile else {
       throw DiskError(
-        isInside ? .invalidRequest : .permissionDenied,
-        "its \(role) '\(printable(name))' is not a regular file", path: image)
+        .invalidRequest, "its \(role) '\(printable(name))' is not a regular file", path: image)
     }
-    guard isInside else {
+    let real = try found.realPath()
+    guard roots.contains(where: { Self.isInside($0, real) }) else {
       let folders = roots.isEmpty ? "any folder" : printable(roots.joined(separator: ", "))
       throw DiskError(
         .permissionDenied,
-        "its \(role) '\(printable(name))' lies outside \(folders); "
-          + "\(suggested("--allow-path", PathParts(real).folder)) opens it", path: image)
+        "its \(role) '\(printable(name))' lies outside \(folders); --allow-path "
+          + "\(shellWord(PathParts(real).folder)) opens it", path: image)
     }
     do throws(DiskError) {
       return try FileStorage(

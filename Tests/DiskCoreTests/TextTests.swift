@@ -13,11 +13,6 @@ import Testing
     #expect(shellWord("a\nb'\\") == "$'a\\012b\\'\\\\'")
   }
 
-  @Test func withinASentence() {
-    #expect(suggested("--allow-path", "/etc") == "'--allow-path /etc'")
-    #expect(suggested("--allow-path", "/a b") == "--allow-path '/a b'")
-  }
-
   /// Whatever a file is called, the shell takes the word for that name and does nothing else.
   @Test(.enabled(if: HostTools.has("bash"))) func theShellReadsItBack() throws {
     let names = [

@@ -43,7 +43,7 @@ import Testing
       #expect(
         text
           == "its parent 'C:\\vm/base.img' was not found; looked for \(folder)/vm/base.img, "
-          + "\(folder)/base.img; nothing beside it fits; '--parent FILE' names it")
+          + "\(folder)/base.img; nothing beside it fits; --parent FILE names it")
     }
   }
 

@@ -90,7 +90,7 @@ import Testing
         let error = try complaint(name, image: "\(root)/vm/top")
         #expect(error.kind == .permissionDenied, "\(name)")
         let expected =
-          "its extent '\(name)' lies outside \(root)/vm; '--allow-path \(folder)' opens it"
+          "its extent '\(name)' lies outside \(root)/vm; --allow-path \(folder) opens it"
         #expect(error.message == expected)
       }
     }
