@@ -17,12 +17,15 @@ public struct DiskSnapshot: Sendable {
   public let identifier: String?
   /// In seconds since 1970.
   public let created: Int?
+  /// As `OpenImage.paths`.
+  let paths: [String]
   /// The disk as it was.
   public let open: @Sendable () throws(DiskError) -> Disk
 
   /// Those inside the image first, then the images below it from the top down.
   static func all(of chain: ImageChain, _ blocks: BlockCache) -> [DiskSnapshot] {
     let layers = chain.layers
+    let paths = chain.paths
     let below = Array(layers[chain.levels[0].image.layers.count...])
     // The last number that each name was given: an image can have thousands of one name.
     var taken: [String: Int] = [:]
@@ -43,18 +46,16 @@ public struct DiskSnapshot: Sendable {
       DiskSnapshot(
         name: unique(snapshot.name.isEmpty ? snapshot.identifier : snapshot.name), kind: .inside,
         identifier: snapshot.identifier, created: snapshot.created,
+        paths: [paths[0]] + paths.suffix(below.count),
         open: { () throws(DiskError) in
           try Disk(layers: [try snapshot.open()] + below, blocks: blocks)
         })
     }
-    let owners = chain.levels.flatMap { level in
-      level.image.layers.indices.map { $0 == 0 ? level.path : nil }
-    }
     let parents = layers.indices.dropFirst().map { index in
       let rest = Array(layers[index...])
-      let path = owners[index] ?? rest[0].files.first?.path ?? ""
       return DiskSnapshot(
-        name: unique(PathParts(path).name), kind: .parent, identifier: nil, created: nil,
+        name: unique(PathParts(paths[index]).name), kind: .parent, identifier: nil, created: nil,
+        paths: Array(paths[index...]),
         open: { () throws(DiskError) in try Disk(layers: rest, blocks: blocks) })
     }
     return inside + parents

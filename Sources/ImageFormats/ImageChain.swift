@@ -34,6 +34,16 @@ struct ImageChain {
 
   var layers: [any ImageLayer] { levels.flatMap(\.image.layers) }
 
+  /// What each of the layers is known by: the image's own path for the first layer of an image, not
+  /// that of an extent or a data file; for the layers that it brings along, their files'.
+  var paths: [String] {
+    levels.flatMap { level in
+      level.image.layers.enumerated().map { index, layer in
+        index == 0 ? level.path : layer.files.first?.path ?? level.path
+      }
+    }
+  }
+
   /// Of what is open already.
   init(_ levels: [Level]) { self.levels = levels }
 

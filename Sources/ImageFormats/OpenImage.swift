@@ -25,6 +25,8 @@ public struct ImageOptions: Sendable, Hashable {
 /// An image that is open: its disk, and what there is to say about how it was opened.
 public struct OpenImage: Sendable {
   public let disk: Disk
+  /// What each of the disk's layers is known by, top first: the path of its image.
+  public let paths: [String]
   /// As the user typed it.
   public let path: String
   /// What to know before trusting it: about the format, and each layer's own.
@@ -49,10 +51,13 @@ public struct OpenImage: Sendable {
     self.remark = remark.flatMap { chain.notes.contains($0) ? nil : $0 }
     guard let wanted = options.snapshot else {
       disk = try Disk(layers: chain.layers, blocks: blocks)
+      paths = chain.paths
       self.snapshots = snapshots
       return
     }
-    disk = try DiskSnapshot.named(wanted, in: snapshots, of: path).open()
+    let snapshot = try DiskSnapshot.named(wanted, in: snapshots, of: path)
+    disk = try snapshot.open()
+    paths = snapshot.paths
     self.snapshots = []
   }
 }

@@ -80,10 +80,10 @@ struct InfoReport: Encodable {
     subformat = top.subformat
     virtualSize = image.disk.size
     sectorSize = table.sectorSize
-    chain = image.disk.layers.map { layer in
+    chain = zip(image.disk.layers, image.paths).map { layer, path in
       let description = layer.description
       return Layer(
-        path: layer.files.first?.path ?? "", format: description.format,
+        path: path, format: description.format,
         subformat: description.subformat, virtualSize: layer.size,
         storedSize: layer.files.reduce(0) { $0 + $1.allocatedBytes },
         details: Dictionary(description.details.map { ($0.name, $0.value) }) { first, _ in first })
