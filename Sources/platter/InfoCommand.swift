@@ -47,7 +47,9 @@ extension InfoReport {
           + "\(sectorSize)-byte sectors")
     }
     var result = lines.joined(separator: "\n") + "\n"
-    if !partitions.isEmpty { result += "\n" + partitionText + "\n" }
+    if !partitions.isEmpty {
+      result += "\n" + partitionText + (notes.isEmpty ? "" : "\n")
+    }
     for note in notes { result += "note: \(printable(note))\n" }
     return result
   }
