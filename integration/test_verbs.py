@@ -64,7 +64,7 @@ def test_info_of_what_fits_two_formats(disk):
     fixed_vhd("both.vhd", b"QFI\xfb\0\0\0\3" + noise(1, MIB - 8))
     report = info("both.vhd")
     assert report["format"] == "vhd"
-    assert any("more than one format" in note and "QCOW2" in note for note in report["notes"])
+    assert any("more than one format" in note and "qcow2" in note for note in report["notes"])
     assert info("both.vhd", "--format raw")["virtualSize"] == MIB + 512
 
 
