@@ -33,7 +33,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
   ],
   targets: [
-    .target(name: "DiskCore", swiftSettings: strict),
+    .systemLibrary(name: "CPosix"),
+    .target(name: "DiskCore", dependencies: ["CPosix"], swiftSettings: strict),
     .systemLibrary(
       name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -49,7 +50,6 @@ let package = Package(
       swiftSettings: strict),
 
     .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-    .systemLibrary(name: "CPosix"),
     .target(
       name: "MountServer",
       dependencies: ["CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", logging],

@@ -119,3 +119,13 @@ static inline void platter_syslog(int priority, const char *message)
 {
 	syslog(priority, "%s", message);
 }
+
+// Linux's own, which <fcntl.h> shows only to programs that define _GNU_SOURCE.
+int fallocate(int descriptor, int mode, off_t offset, off_t length);
+
+static inline int platter_punch(int descriptor, off_t offset, off_t length)
+{
+	const int keep_size = 0x01, punch_hole = 0x02; // <linux/falloc.h>
+
+	return fallocate(descriptor, punch_hole | keep_size, offset, length);
+}
