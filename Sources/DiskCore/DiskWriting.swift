@@ -8,6 +8,8 @@ final class DiskWriter: Sendable {
   let reads = ReadsInFlight()
   /// Flushes whose space waits for reads to end: the epoch that must be over, and the generation.
   let flushed = Mutex<[(epoch: UInt64, generation: UInt64)]>([])
+  /// Writes that have been done.
+  let changes = Atomic<UInt64>(0)
 
   init(_ layer: any WritableLayer) { self.layer = layer }
 }
@@ -15,6 +17,9 @@ final class DiskWriter: Sendable {
 extension Disk {
   /// Whether the top layer takes writes.
   public var isWritable: Bool { writer != nil }
+
+  /// Another number after each write.
+  public var changes: UInt64 { writer?.changes.load(ordering: .acquiring) ?? 0 }
 
   /// Writes `bytes` from `offset` on. When it returns, every read finds them.
   ///
@@ -39,6 +44,7 @@ extension Disk {
           throw error
         }
         writer.layer.publish(place)
+        writer.changes.add(1, ordering: .releasing)
         done += count
       }
     }
@@ -61,6 +67,7 @@ extension Disk {
         units(DiskOffset(first), last - first, of: writer.layer)
       ) { () throws(DiskError) in
         try writer.layer.discard(at: DiskOffset(first), length: last - first)
+        writer.changes.add(1, ordering: .releasing)
       }
     }
     try writeZeros(max(first, last)..<end)

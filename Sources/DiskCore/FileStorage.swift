@@ -51,6 +51,9 @@ public final class FileStorage: Storage {
     self.descriptor = descriptor
   }
 
+  /// For locks; the file's own until it goes.
+  public var descriptorNumber: CInt { descriptor.number }
+
   public var size: UInt64 { length.load(ordering: .relaxed) }
 
   /// The file now reaches at least this far.

@@ -18,6 +18,21 @@ public final class WritableFileStorage: WritableStorage {
     try self.init(adopting: OwnedDescriptor(adopting: number), path: path)
   }
 
+  /// Opens the very file that `file` has open for reading, wherever its path leads by now.
+  ///
+  /// - Throws: `permissionDenied` where this user may not write to it.
+  public convenience init(reopening file: FileStorage) throws(DiskError) {
+    let number = unsafe Glibc.open(
+      file.descriptor.procPath, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard number >= 0 else {
+      throw DiskError(system: errno, "cannot open for writing", path: file.path)
+    }
+    try self.init(adopting: OwnedDescriptor(adopting: number), path: file.path)
+    guard identity == file.identity else {
+      throw DiskError(.inputOutput, "another file was found in its place", path: file.path)
+    }
+  }
+
   /// Makes an empty file that does not exist yet.
   public convenience init(creating path: String) throws(DiskError) {
     let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
@@ -79,7 +94,8 @@ public final class WritableFileStorage: WritableStorage {
 
   public func punch(at offset: FileOffset, length: UInt64) throws(DiskError) {
     if platter_punch(descriptor, off_t(offset.bytes), off_t(length)) == 0 { return }
-    guard errno == EOPNOTSUPP else {
+    // EINVAL: a block device gives back whole sectors only.
+    guard errno == EOPNOTSUPP || errno == EINVAL || errno == ENODEV else {
       throw DiskError(system: errno, "cannot give back space", path: path, offset: offset.bytes)
     }
     let zeros = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))

@@ -10,6 +10,21 @@ public struct MountRequest: Sendable {
     case none
   }
 
+  /// Where writes go.
+  public enum Changes: Sendable, Equatable {
+    case refused
+    /// Into the image itself.
+    case inPlace
+
+    /// As `status.json` says it.
+    var name: String {
+      switch self {
+      case .refused: "refused"
+      case .inPlace: "inPlace"
+      }
+    }
+  }
+
   /// Absolute.
   public var image: String
   public var imageOptions: ImageOptions
@@ -24,6 +39,9 @@ public struct MountRequest: Sendable {
   /// Which partition stands in the regular file's place; nil for the whole disk.
   public var partition: Int?
   public var cache: Cache
+  public var changes: Changes
+  /// Whether to read an image that another program writes to.
+  public var sharesImage: Bool
   /// Whether other users, root among them, may look.
   public var allowsOthers: Bool
   /// Whether the supervisor stays with the terminal.
@@ -32,7 +50,8 @@ public struct MountRequest: Sendable {
   public init(
     image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: MountPoint,
     sectorSize: UInt64? = nil, partition: Int? = nil,
-    cache: Cache = .kernel, allowsOthers: Bool = false, foreground: Bool = false
+    cache: Cache = .kernel, changes: Changes = .refused, sharesImage: Bool = false,
+    allowsOthers: Bool = false, foreground: Bool = false
   ) {
     self.image = image
     self.imageOptions = imageOptions
@@ -42,6 +61,8 @@ public struct MountRequest: Sendable {
     self.sectorSize = sectorSize
     self.partition = partition
     self.cache = cache
+    self.changes = changes
+    self.sharesImage = sharesImage
     self.allowsOthers = allowsOthers
     self.foreground = foreground
   }

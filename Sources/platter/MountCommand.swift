@@ -9,7 +9,7 @@ struct MountCommand: ParsableCommand {
     abstract: "Show an image's disk and partitions as files.",
     discussion: """
       The mount point is an empty folder, or a regular file that the disk is shown in place of. \
-      Without one, a folder is made and its path printed. The image is never written to. What is odd \
+      Without one, a folder is made and its path printed. The image is never written to without --write. What is odd \
       about an image is said on a terminal; 'info' and status.json always have it.
 
       Examples:
@@ -33,6 +33,12 @@ struct MountCommand: ParsableCommand {
       faster for those who stream a disk once in large pieces.
       """)
   var cache: MountRequest.Cache = .kernel
+
+  @Flag(help: "Let writes go into the image itself: a raw image, a fixed VHD or a flat VMDK.")
+  var write = false
+
+  @Flag(help: "Show, read-only, an image that another program has open for writing.")
+  var forceShare = false
 
   @Flag(help: "Let other users, root among them, look (needs user_allow_other in /etc/fuse.conf).")
   var allowOther = false
@@ -60,13 +66,24 @@ struct MountCommand: ParsableCommand {
     options.allowedPaths = options.allowedPaths.map(absolute)
     let request = MountRequest(
       image: absolute(image.image), imageOptions: options, mountPoint: point,
-      sectorSize: image.sectorSize, partition: partition, cache: cache, allowsOthers: allowOther,
-      foreground: foreground)
+      sectorSize: image.sectorSize, partition: partition, cache: cache, changes: changes,
+      sharesImage: forceShare, allowsOthers: allowOther, foreground: foreground)
     if foreground {
       let status = try Launcher.runInForeground(request) { tell($0, point) }
       throw ExitCode(status)
     }
     tell(try Launcher.start(request), point)
+  }
+
+  private var changes: MountRequest.Changes { write ? .inPlace : .refused }
+
+  func validate() throws {
+    if forceShare, changes != .refused {
+      throw ValidationError("--force-share is for looking only: it does not go with --write")
+    }
+    if image.snapshot != nil, write {
+      throw ValidationError("a snapshot cannot be written to; --overlay FILE keeps changes to it")
+    }
   }
 
   private func tell(_ notes: [String], _ point: MountPoint) {

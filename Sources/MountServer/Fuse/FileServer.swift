@@ -9,24 +9,36 @@ final class FileServer: Sendable {
   /// What nothing on a read-only mount can change may be remembered for a day.
   private static let lasting = 86400.0
 
-  private let tree: MountTree
-  private let owner: MountOwner
-  private let activity: MountActivity
+  let tree: MountTree
+  let owner: MountOwner
+  let activity: MountActivity
+  let changes: ViewChanges
+  let emptied = EmptiedFiles()
+  let contentChanged: @Sendable () -> Void
   private let cache: MountRequest.Cache
   private let started: @Sendable () -> Void
 
-  /// - Parameter started: called once when the kernel and the daemon have agreed on the protocol:
-  ///   from then on the mount can be used.
+  /// - Parameters:
+  ///   - contentChanged: called after something was written, when its file is closed.
+  ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
+  ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
-    started: @escaping @Sendable () -> Void
+    contentChanged: @escaping @Sendable () -> Void, started: @escaping @Sendable () -> Void
   ) {
     self.tree = tree
     self.owner = owner
     self.activity = activity
     self.cache = cache
+    self.contentChanged = contentChanged
     self.started = started
+    changes = ViewChanges(activity: activity)
   }
+
+  /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
+  /// each time: a name can lead to another partition, and a time changes with a write through another
+  /// view.
+  var validity: Double { owner.isWritable ? 0 : Self.lasting }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
@@ -45,8 +57,8 @@ final class FileServer: Sendable {
       var entry = fuse_entry_param()
       entry.ino = node.id
       entry.attr = owner.status(of: node)
-      entry.attr_timeout = node.isLasting ? Self.lasting : 0
-      entry.entry_timeout = Self.lasting
+      entry.attr_timeout = node.isLasting ? validity : 0
+      entry.entry_timeout = validity
       request.reply(entry: entry)
     } catch {
       fail(request, error)
@@ -56,7 +68,7 @@ final class FileServer: Sendable {
   func attributes(of id: UInt64, _ request: consuming FuseRequest) {
     guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
     request.reply(
-      attributes: owner.status(of: node), validFor: node.isLasting ? Self.lasting : 0)
+      attributes: owner.status(of: node), validFor: node.isLasting ? validity : 0)
   }
 
   func link(of id: UInt64, _ request: consuming FuseRequest) {
@@ -70,21 +82,46 @@ final class FileServer: Sendable {
     _ id: UInt64, _ file: UnsafeMutablePointer<fuse_file_info>, _ request: consuming FuseRequest
   ) {
     let opened: OpenFile
+    let writes = unsafe file.pointee.flags & O_ACCMODE != O_RDONLY
+    unsafe file.pointee.noflush = writes ? 0 : 1
     switch tree.node(id)?.content {
     case .file(let window):
-      opened = OpenFile(.window(window))
-      unsafe file.pointee.direct_io = cache == .none ? 1 : 0
-      unsafe file.pointee.keep_cache = cache == .none ? 0 : 1
+      guard window.disk.isWritable else {
+        guard !writes else { return request.reply(errno: EROFS) }
+        opened = OpenFile(.window(window), isCached: cache == .kernel)
+        unsafe file.pointee.keep_cache = 1
+        break
+      }
+      opened = open(id, window, forWriting: writes, by: request.process)
+      unsafe file.pointee.keep_cache = opened.view?.opening.keepsPages == true ? 1 : 0
     case .report(let text):
-      opened = OpenFile(.text(text()))
-      unsafe file.pointee.direct_io = 1
+      guard !writes else { return request.reply(errno: EACCES) }
+      opened = OpenFile(.text(text()), isCached: false)
     case .directory: return request.reply(errno: EISDIR)
     case .link, nil: return request.reply(errno: ENOENT)
     }
-    unsafe file.pointee.noflush = 1
+    unsafe file.pointee.direct_io = opened.isCached ? 0 : 1
     let handle = opened.makeHandle()
     unsafe file.pointee.fh = handle
-    if unsafe !request.reply(opened: file) { OpenFile.release(handle: handle) }
+    if unsafe !request.reply(opened: file) {
+      if let view = opened.view { changes.caches.close(view.node, view.opening) }
+      OpenFile.release(handle: handle)
+    }
+  }
+
+  /// A view of a disk that can change.
+  private func open(
+    _ id: UInt64, _ window: Window, forWriting: Bool, by process: pid_t
+  ) -> OpenFile {
+    let isEmptied = forWriting && emptied.take(id, by: process)
+    var opening = ViewCaches.Opening.direct
+    if cache == .kernel { opening = changes.caches.open(id, window) }
+    // What the opener skips becomes zeros, of which the kernel's pages know nothing.
+    if isEmptied { opening.keepsPages = false }
+    return OpenFile(
+      .window(window), isCached: opening.isCached,
+      view: OpenFile.View(node: id, opening: opening, isWritable: forWriting),
+      isEmptied: isEmptied)
   }
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
@@ -108,7 +145,7 @@ final class FileServer: Sendable {
         activity.didRead(count)
         unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
       } catch {
-        let readable = cache == .none ? unsafe readablePrefix(of: window, at: start, room) : 0
+        let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
         guard readable > 0 else { return fail(request, error) }
         unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
       }
