@@ -14,7 +14,7 @@ public final class ViewCaches: Sendable {
     /// Whether the kernel may keep pages; otherwise every request comes to us.
     public let isCached: Bool
     /// Whether pages of an earlier opening are still good.
-    public var keepsPages: Bool
+    public let keepsPages: Bool
 
     /// As a view is opened where the kernel keeps no pages at all.
     public static let direct = Opening(isCached: false, keepsPages: false)
@@ -26,6 +26,11 @@ public final class ViewCaches: Sendable {
     public let node: UInt64
     /// Where in the view.
     public let range: Range<UInt64>
+
+    public init(node: UInt64, range: Range<UInt64>) {
+      self.node = node
+      self.range = range
+    }
   }
 
   private struct View: Sendable {

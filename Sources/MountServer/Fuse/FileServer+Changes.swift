@@ -60,7 +60,14 @@ extension FileServer {
 
   /// One of the holders of a handle has closed it: a partition table that was written is looked at.
   func flush(_ file: OpenFile?, _ request: consuming FuseRequest) {
-    if let file { showNews(of: file) }
+    guard let file else { return request.reply(errno: 0) }
+    let gaps = file.takeGaps()
+    if let view = file.view, case .window(let window) = file.content, !gaps.isEmpty {
+      return changes.fill(gaps, of: window, through: view, request) { [self] in
+        showNews(of: file)
+      }
+    }
+    showNews(of: file)
     request.reply(errno: 0)
   }
 
@@ -96,15 +103,7 @@ extension FileServer {
     let size = UInt64(wanted.st_size)
     if file == nil, size == 0 {
       emptied.add(id, by: request.process)
-    } else if let file, size <= window.size,
-      case let end? = file.emptied.withLock({ $0 }), end < size
-    {
-      // It goes on believing that there was nothing here.
-      _ = file.gap(before: size..<size)
-      return changes.zero(
-        end..<size, of: window, through: file,
-        answer: .attributes(owner.status(of: node), validFor: validity), request)
-    } else if size != window.size, file?.emptied.withLock({ $0 }) != size {
+    } else if size != window.size, file?.accepts(size: size, limit: window.size) != true {
       activity.didRefuse(
         "the size of a disk or partition cannot be changed (from \(window.size) to \(size) bytes)")
       return request.reply(errno: EPERM)

@@ -38,7 +38,7 @@ final class FileServer: Sendable {
   /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
   /// each time: a name can lead to another partition, and a time changes with a write through another
   /// view.
-  var validity: Double { owner.isWritable ? 0 : Self.lasting }
+  var validity: Double { owner.isWritable ? (unsafe getenv("PLATTER_WRITEBACK") != nil ? 1 : 0) : Self.lasting }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
@@ -46,6 +46,7 @@ final class FileServer: Sendable {
     let unwanted =
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
     connection.want &= ~UInt32(unwanted)
+    if unsafe getenv("PLATTER_WRITEBACK") != nil { connection.want |= UInt32(FUSE_CAP_WRITEBACK_CACHE) }
     started()
   }
 
@@ -114,10 +115,7 @@ final class FileServer: Sendable {
     _ id: UInt64, _ window: Window, forWriting: Bool, by process: pid_t
   ) -> OpenFile {
     let isEmptied = forWriting && emptied.take(id, by: process)
-    var opening = ViewCaches.Opening.direct
-    if cache == .kernel { opening = changes.caches.open(id, window) }
-    // What the opener skips becomes zeros, of which the kernel's pages know nothing.
-    if isEmptied { opening.keepsPages = false }
+    let opening = cache == .kernel ? changes.caches.open(id, window) : .direct
     return OpenFile(
       .window(window), isCached: opening.isCached,
       view: OpenFile.View(node: id, opening: opening, isWritable: forWriting),

@@ -26,23 +26,36 @@ final class OpenFile: Sendable {
   let view: View?
   /// Whether something was written since the handle was last closed by one of its holders.
   let hasNews = Atomic<Bool>(false)
-  /// For a handle whose opener believes that the file was emptied (`O_TRUNC`): where the bytes end that
-  /// it has written. What it skips must read as zeros.
-  let emptied: Mutex<UInt64?>
+  /// For a handle whose opener believes that the file was emptied (`O_TRUNC`).
+  private let written: Mutex<WrittenRanges?>
 
   init(_ content: Content, isCached: Bool = true, view: View? = nil, isEmptied: Bool = false) {
     self.content = content
     self.isCached = isCached
     self.view = view
-    emptied = Mutex(isEmptied ? 0 : nil)
+    written = Mutex(isEmptied ? WrittenRanges() : nil)
   }
 
-  /// What must become zeros before `range` is written.
-  func gap(before range: Range<UInt64>) -> Range<UInt64>? {
-    emptied.withLock { end in
-      guard let seen = end else { return nil }
-      end = max(seen, range.upperBound)
-      return seen < range.lowerBound ? seen..<range.lowerBound : nil
+  func willWrite(_ range: Range<UInt64>) {
+    written.withLock { $0?.add(range) }
+  }
+
+  /// What its opener skipped and expects to be zeros, each time once.
+  func takeGaps() -> [Range<UInt64>] {
+    written.withLock { written in
+      let gaps = written?.gaps ?? []
+      for gap in gaps { written?.add(gap) }
+      return gaps
+    }
+  }
+
+  /// Whether its opener can believe that the file has this size, of a window of `limit` bytes; from now
+  /// on what is missing to that size was skipped.
+  func accepts(size: UInt64, limit: UInt64) -> Bool {
+    written.withLock { written in
+      guard let end = written?.end, end <= size, size <= limit else { return false }
+      written?.addEnd(size)
+      return true
     }
   }
 

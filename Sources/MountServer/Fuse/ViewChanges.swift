@@ -15,7 +15,6 @@ final class ViewChanges: Sendable {
   enum Outcome: Sendable {
     case written(Int)
     case done
-    case attributes(stat, validFor: Double)
     case failed(DiskError)
   }
 
@@ -34,27 +33,22 @@ final class ViewChanges: Sendable {
     let count = Int(min(UInt64(bytes.count), window.size - min(window.size, start)))
     guard count > 0 else { return request.reply(errno: unsafe bytes.isEmpty ? 0 : ENOSPC) }
     let bytes = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count])
-    let gap = file.gap(before: start..<start + UInt64(count))
-    let first = gap?.lowerBound ?? start
+    file.willWrite(start..<start + UInt64(count))
     perform(
-      first..<start + UInt64(count), of: window, through: file,
-      now: { unsafe write(bytes, at: start, after: gap, to: window) },
+      start..<start + UInt64(count), of: window, through: file,
+      now: { unsafe write(bytes, at: start, to: window) },
       later: {
         let copy = unsafe Array(bytes)
         return { [self] in
-          unsafe copy.withUnsafeBytes { unsafe write($0, at: start, after: gap, to: window) }
+          unsafe copy.withUnsafeBytes { unsafe write($0, at: start, to: window) }
         }
       }, request)
   }
 
   private func write(
-    _ bytes: UnsafeRawBufferPointer, at start: UInt64, after gap: Range<UInt64>?,
-    to window: Window
+    _ bytes: UnsafeRawBufferPointer, at start: UInt64, to window: Window
   ) -> Outcome {
     do throws(DiskError) {
-      if let gap {
-        try window.zero(at: DiskOffset(gap.lowerBound), length: UInt64(gap.count))
-      }
       try window.write(at: DiskOffset(start), from: unsafe bytes.bytes)
       activity.didWrite(bytes.count)
       return .written(bytes.count)
@@ -65,18 +59,44 @@ final class ViewChanges: Sendable {
 
   /// Makes a range of the window, in which it lies, read as zeros.
   func zero(
-    _ range: Range<UInt64>, of window: Window, through file: OpenFile, answer: Outcome = .done,
+    _ range: Range<UInt64>, of window: Window, through file: OpenFile,
     _ request: consuming FuseRequest
   ) {
     let change = { @Sendable () -> Outcome in
       do throws(DiskError) {
         try window.zero(at: DiskOffset(range.lowerBound), length: UInt64(range.count))
-        return answer
+        return .done
       } catch {
         return .failed(error)
       }
     }
     perform(range, of: window, through: file, now: change, later: { change }, request)
+  }
+
+  /// Makes zeros of what a program skipped that believes to have emptied the file, and answers its
+  /// close. The kernel has pages of it, which it knows nothing new about.
+  func fill(
+    _ gaps: [Range<UInt64>], of window: Window, through view: OpenFile.View,
+    _ request: consuming FuseRequest, andThen: @escaping @Sendable () -> Void
+  ) {
+    let pending = PendingRequest(request)
+    threads.async { [self] in
+      var outcome = Outcome.done
+      do throws(DiskError) {
+        for gap in gaps {
+          try window.zero(at: DiskOffset(gap.lowerBound), length: UInt64(gap.count))
+          let start = window.start.bytes
+          kernel.drop(
+            caches.stale(
+              after: start + gap.lowerBound..<start + gap.upperBound, through: view.node))
+          kernel.drop([ViewCaches.StalePages(node: view.node, range: gap)])
+        }
+      } catch {
+        outcome = .failed(error)
+      }
+      andThen()
+      if let request = pending.take() { answer(request, outcome) }
+    }
   }
 
   /// - Parameters:
@@ -117,8 +137,6 @@ final class ViewChanges: Sendable {
     switch outcome {
     case .written(let count): request.reply(written: count)
     case .done: request.reply(errno: 0)
-    case .attributes(let attributes, let seconds):
-      request.reply(attributes: attributes, validFor: seconds)
     case .failed(let error):
       activity.didFailToWrite(error)
       request.reply(errno: error.errno)
