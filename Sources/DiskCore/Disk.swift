@@ -67,7 +67,7 @@ public final class Disk: Sendable {
       let range = done..<done + Int(min(extent.length, UInt64(wanted - done)))
       done = range.upperBound
       if case .stored(let storage, let at) = extent.place {
-        if let open = run, open.storage === storage,
+        if let open = run, open.storage === storage, open.range.upperBound == range.lowerBound,
           open.at.adding(UInt64(open.range.count)) == at
         {
           run = (storage, open.at, open.range.lowerBound..<range.upperBound)
