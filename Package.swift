@@ -26,7 +26,9 @@ let package = Package(
     .executable(name: "platter", targets: ["platter"]),
     .library(
       name: "DiskImages",
-      targets: ["Decoders", "Digests", "DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
+      targets: [
+        "Decoders", "Digests", "DiskCore", "ImageFormats", "FileSystems", "Overlays", "Partitions",
+      ]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -43,6 +45,7 @@ let package = Package(
     .target(name: "ImageFormats", dependencies: ["Decoders", "DiskCore"], swiftSettings: strict),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
+    .target(name: "Overlays", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
     .target(
@@ -70,6 +73,8 @@ let package = Package(
     .testTarget(
       name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
       swiftSettings: tests),
+    .testTarget(
+      name: "OverlaysTests", dependencies: ["Overlays", "TestSupport"], swiftSettings: tests),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "TestSupport"],
       swiftSettings: tests),
