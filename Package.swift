@@ -55,7 +55,9 @@ let package = Package(
     .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
     .target(
       name: "MountServer",
-      dependencies: ["CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", logging],
+      dependencies: [
+        "CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", "Overlays", logging,
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "platter",

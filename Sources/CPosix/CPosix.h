@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <syslog.h>
@@ -128,4 +129,13 @@ static inline int platter_punch(int descriptor, off_t offset, off_t length)
 	const int keep_size = 0x01, punch_hole = 0x02; // <linux/falloc.h>
 
 	return fallocate(descriptor, punch_hole | keep_size, offset, length);
+}
+
+// Whether a file is kept in memory only: TMPFS_MAGIC, RAMFS_MAGIC of <linux/magic.h>.
+static inline int platter_is_in_memory(int descriptor)
+{
+	struct statfs status;
+
+	return fstatfs(descriptor, &status) == 0
+		&& (status.f_type == 0x01021994 || status.f_type == 0x858458f6);
 }

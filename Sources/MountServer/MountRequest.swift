@@ -15,12 +15,18 @@ public struct MountRequest: Sendable {
     case refused
     /// Into the image itself.
     case inPlace
+    /// Into a file without a name: thrown away with the mount.
+    case scratch
+    /// Into the qcow2 file at this absolute path, which is made where it does not exist.
+    case overlay(String)
 
     /// As `status.json` says it.
     var name: String {
       switch self {
       case .refused: "refused"
       case .inPlace: "inPlace"
+      case .scratch: "scratch"
+      case .overlay: "overlay"
       }
     }
   }
@@ -42,6 +48,8 @@ public struct MountRequest: Sendable {
   public var changes: Changes
   /// Whether to read an image that another program writes to.
   public var sharesImage: Bool
+  /// Whether to go on with an overlay whose base is not what it was.
+  public var forcesBase: Bool
   /// Whether other users, root among them, may look.
   public var allowsOthers: Bool
   /// Whether the supervisor stays with the terminal.
@@ -51,6 +59,7 @@ public struct MountRequest: Sendable {
     image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: MountPoint,
     sectorSize: UInt64? = nil, partition: Int? = nil,
     cache: Cache = .kernel, changes: Changes = .refused, sharesImage: Bool = false,
+    forcesBase: Bool = false,
     allowsOthers: Bool = false, foreground: Bool = false
   ) {
     self.image = image
@@ -63,6 +72,7 @@ public struct MountRequest: Sendable {
     self.cache = cache
     self.changes = changes
     self.sharesImage = sharesImage
+    self.forcesBase = forcesBase
     self.allowsOthers = allowsOthers
     self.foreground = foreground
   }

@@ -34,13 +34,22 @@ final class MountedImage: Sendable {
     disk = source.disk.whole
     let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
     layer = image.disk.layers[0].description
-    snapshots = image.snapshots.map { snapshot in
+    var snapshots = image.snapshots.map { snapshot in
       DiskFolder.Snapshot(snapshot.name) { () throws(DiskError) in
         let disk = try snapshot.open().whole
         return DiskFolder(
           disk: disk, table: try PartitionTable.read(from: disk, sectorSize: request.sectorSize))
       }
     }
+    if source.disk !== image.disk, request.changes != .inPlace {
+      let base = image.disk.whole
+      snapshots.append(
+        DiskFolder.Snapshot(PathParts(image.path).name) { () throws(DiskError) in
+          DiskFolder(
+            disk: base, table: try PartitionTable.read(from: base, sectorSize: request.sectorSize))
+        })
+    }
+    self.snapshots = snapshots
     notes = image.notes + source.notes + table.notes
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     var lastWrite: (@Sendable () -> Int)? = nil
@@ -89,7 +98,10 @@ final class MountedImage: Sendable {
     tree.replaceRoot { () throws(DiskError) in try folder.items() + [report] }
   }
 
-  /// Returns when all that was written is on the disk.
+  /// Returns when all that was written until now is on the disk.
+  func save() throws(DiskError) { try source.disk.flush() }
+
+  /// The same, and nothing is written afterwards.
   func finish() throws(DiskError) { try source.finish() }
 
   var status: MountStatus {

@@ -1,5 +1,6 @@
 internal import DiskCore
 internal import ImageFormats
+internal import Overlays
 
 /// The disk that a mount shows, with what takes its writes.
 struct WritableDisk: Sendable {
@@ -8,25 +9,44 @@ struct WritableDisk: Sendable {
   let overlay: String?
   /// What to know about where the changes go.
   let notes: [String]
+  /// Whether the changes outlive the mount.
+  private let isKept: Bool
   private let close: @Sendable () throws(DiskError) -> Void
 
   /// - Throws: `busy` where another program uses the image in a way that does not go together with
   ///   ours; what keeps the image from being written to.
   init(_ image: OpenImage, request: MountRequest) throws(DiskError) {
-    notes = []
+    let files = image.disk.files
     switch request.changes {
     case .refused:
-      try Self.lock(image.disk.files, request.sharesImage ? .readShared : .read)
-      disk = image.disk
-      overlay = nil
-      close = {}
+      try Self.lock(files, request.sharesImage ? .readShared : .read)
+      self.init(image.disk)
     case .inPlace:
-      try Self.lock(image.disk.files, .write)
-      let layer = try InPlaceLayer(image.disk.layers)
-      disk = try Disk(layers: [layer])
-      overlay = nil
-      close = {}
+      try Self.lock(files, .write)
+      self.init(try Disk(layers: [InPlaceLayer(image.disk.layers)]))
+    case .scratch:
+      try Self.lock(files, .read)
+      let (overlay, notes) = try OverlayFile.scratch(on: image)
+      self.init(try Disk(layers: [overlay] + image.disk.layers), nil, notes, isKept: false)
+    case .overlay(let path):
+      try Self.lock(files, .read)
+      let (overlay, notes) = try OverlayFile.open(
+        path, on: image, forcesBase: request.forcesBase)
+      self.init(
+        try Disk(layers: [overlay] + image.disk.layers), path, notes + overlay.description.notes
+      ) { () throws(DiskError) in try overlay.close() }
     }
+  }
+
+  private init(
+    _ disk: Disk, _ overlay: String? = nil, _ notes: [String] = [], isKept: Bool = true,
+    close: @escaping @Sendable () throws(DiskError) -> Void = {}
+  ) {
+    self.disk = disk
+    self.overlay = overlay
+    self.notes = notes
+    self.isKept = isKept
+    self.close = close
   }
 
   private static func lock(_ files: [any Storage], _ use: ImageLock.Use) throws(DiskError) {
@@ -35,8 +55,9 @@ struct WritableDisk: Sendable {
     }
   }
 
-  /// Returns when all that was written is on the disk.
+  /// Returns when all that was written is on the disk. Nothing may be written afterwards.
   func finish() throws(DiskError) {
+    guard isKept else { return }
     try disk.flush()
     try close()
   }

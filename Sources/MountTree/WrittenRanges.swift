@@ -30,7 +30,8 @@ public struct WrittenRanges: Sendable {
     var end = low
     while end < ranges.count, ranges[end].lowerBound <= range.upperBound {
       joined =
-        min(joined.lowerBound, ranges[end].lowerBound)..<max(
+        min(
+          joined.lowerBound, ranges[end].lowerBound)..<max(
           joined.upperBound, ranges[end].upperBound)
       end += 1
     }

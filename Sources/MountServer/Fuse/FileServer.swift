@@ -38,7 +38,9 @@ final class FileServer: Sendable {
   /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
   /// each time: a name can lead to another partition, and a time changes with a write through another
   /// view.
-  var validity: Double { owner.isWritable ? (unsafe getenv("PLATTER_WRITEBACK") != nil ? 1 : 0) : Self.lasting }
+  var validity: Double {
+    owner.isWritable ? (unsafe getenv("PLATTER_WRITEBACK") != nil ? 1 : 0) : Self.lasting
+  }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
@@ -46,7 +48,9 @@ final class FileServer: Sendable {
     let unwanted =
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
     connection.want &= ~UInt32(unwanted)
-    if unsafe getenv("PLATTER_WRITEBACK") != nil { connection.want |= UInt32(FUSE_CAP_WRITEBACK_CACHE) }
+    if unsafe getenv("PLATTER_WRITEBACK") != nil {
+      connection.want |= UInt32(FUSE_CAP_WRITEBACK_CACHE)
+    }
     started()
   }
 

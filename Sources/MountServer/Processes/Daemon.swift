@@ -41,7 +41,7 @@ enum Daemon {
       supervisor: supervisor, status: { mounted.status },
       saving: { () throws(DiskError) in
         server.changes.writeBack()
-        try mounted.finish()
+        try mounted.save()
       })
     control.start()
     do throws(DiskError) {
