@@ -12,6 +12,14 @@ extension FileServer {
     guard let file, case .window(let window) = file.content, offset >= 0 else {
       return request.reply(errno: EINVAL)
     }
+    if let single, UInt64(offset) + UInt64(bytes.count) > window.size {
+      // What is collected is written as a whole: a short answer would say nothing.
+      let count = Int(window.size - min(window.size, UInt64(offset)))
+      let inside = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count])
+      try? unsafe window.write(at: DiskOffset(UInt64(offset)), from: inside.bytes)
+      request.reply(errno: ENOSPC)
+      return single.wroteTooFar()
+    }
     unsafe changes.write(bytes, at: UInt64(offset), to: window, through: file, request)
   }
 
@@ -74,7 +82,7 @@ extension FileServer {
   func release(_ handle: UInt64, _ request: consuming FuseRequest) {
     if let file = OpenFile.of(handle: handle) {
       showNews(of: file)
-      if let view = file.view { changes.caches.close(view.node, view.opening) }
+      closed(file)
     }
     OpenFile.release(handle: handle)
     request.reply(errno: 0)
@@ -102,8 +110,8 @@ extension FileServer {
     }
     let size = UInt64(wanted.st_size)
     if file == nil, size == 0 {
-      emptied.add(id, by: request.process)
-    } else if size != window.size, file?.accepts(size: size, limit: window.size) != true {
+      writing.last(of: id, by: request.thread)?.wasEmptied()
+    } else if file?.accepts(size: size, limit: window.size) != true, size != window.size {
       activity.didRefuse(
         "the size of a disk or partition cannot be changed (from \(window.size) to \(size) bytes)")
       return request.reply(errno: EPERM)

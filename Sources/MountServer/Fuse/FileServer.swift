@@ -13,18 +13,22 @@ final class FileServer: Sendable {
   let owner: MountOwner
   let activity: MountActivity
   let changes: ViewChanges
-  let emptied = EmptiedFiles()
+  let writing = WritingHandles()
+  /// Nil where there are other views, or nothing can be written.
+  let single: SingleView?
   let contentChanged: @Sendable () -> Void
   private let cache: MountRequest.Cache
   private let started: @Sendable () -> Void
 
   /// - Parameters:
+  ///   - single: the mount point of a writable mount in a regular file's place.
   ///   - contentChanged: called after something was written, when its file is closed.
   ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
   ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
-    contentChanged: @escaping @Sendable () -> Void, started: @escaping @Sendable () -> Void
+    single: String? = nil, contentChanged: @escaping @Sendable () -> Void,
+    started: @escaping @Sendable () -> Void
   ) {
     self.tree = tree
     self.owner = owner
@@ -32,26 +36,37 @@ final class FileServer: Sendable {
     self.cache = cache
     self.contentChanged = contentChanged
     self.started = started
-    changes = ViewChanges(activity: activity)
+    let changes = ViewChanges(activity: activity)
+    self.changes = changes
+    // Without the page cache there is nothing to collect writes in.
+    self.single =
+      cache == .none
+      ? nil
+      : single.map {
+        SingleView(mountPoint: $0, modified: owner.modified, kernel: changes.kernel)
+      }
   }
 
   /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
   /// each time: a name can lead to another partition, and a time changes with a write through another
-  /// view.
+  /// view. Of a single view it knows all but the allocated size itself, and asks before each write.
   var validity: Double {
-    owner.isWritable ? (unsafe getenv("PLATTER_WRITEBACK") != nil ? 1 : 0) : Self.lasting
+    if single != nil { return 1 }
+    return owner.isWritable ? 0 : Self.lasting
   }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
     // are written, not spliced: splicing costs three quarters of the speed (DESIGN section 7).
+    // With O_TRUNC at open the kernel would take the file for empty; asked to change the size first, we
+    // say what the size is.
     let unwanted =
-      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
+      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE
+      | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC
     connection.want &= ~UInt32(unwanted)
-    if unsafe getenv("PLATTER_WRITEBACK") != nil {
-      connection.want |= UInt32(FUSE_CAP_WRITEBACK_CACHE)
-    }
-    started()
+    guard let single else { return started() }
+    connection.want |= connection.capable & UInt32(FUSE_CAP_WRITEBACK_CACHE)
+    single.prepare(then: started)
   }
 
   func lookup(_ name: String, in parent: UInt64, _ request: consuming FuseRequest) {
@@ -70,7 +85,13 @@ final class FileServer: Sendable {
     }
   }
 
-  func attributes(of id: UInt64, _ request: consuming FuseRequest) {
+  /// - Parameter file: the handle on whose behalf the kernel asks, if any.
+  func attributes(
+    of id: UInt64, through file: OpenFile?, _ request: consuming FuseRequest
+  ) {
+    if let single, file?.view?.isWritable == true, single.takeOverrun() {
+      return request.reply(errno: ENOSPC)
+    }
     guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
     request.reply(
       attributes: owner.status(of: node), validFor: node.isLasting ? validity : 0)
@@ -97,7 +118,7 @@ final class FileServer: Sendable {
         unsafe file.pointee.keep_cache = 1
         break
       }
-      opened = open(id, window, forWriting: writes, by: request.process)
+      opened = open(id, window, forWriting: writes, by: request.thread)
       unsafe file.pointee.keep_cache = opened.view?.opening.keepsPages == true ? 1 : 0
     case .report(let text):
       guard !writes else { return request.reply(errno: EACCES) }
@@ -109,21 +130,27 @@ final class FileServer: Sendable {
     let handle = opened.makeHandle()
     unsafe file.pointee.fh = handle
     if unsafe !request.reply(opened: file) {
-      if let view = opened.view { changes.caches.close(view.node, view.opening) }
+      closed(opened)
       OpenFile.release(handle: handle)
     }
   }
 
+  func closed(_ file: OpenFile) {
+    guard let view = file.view else { return }
+    changes.caches.close(view.node, view.opening)
+    if view.isWritable { writing.remove(file) }
+  }
+
   /// A view of a disk that can change.
   private func open(
-    _ id: UInt64, _ window: Window, forWriting: Bool, by process: pid_t
+    _ id: UInt64, _ window: Window, forWriting: Bool, by thread: pid_t
   ) -> OpenFile {
-    let isEmptied = forWriting && emptied.take(id, by: process)
     let opening = cache == .kernel ? changes.caches.open(id, window) : .direct
-    return OpenFile(
+    let file = OpenFile(
       .window(window), isCached: opening.isCached,
-      view: OpenFile.View(node: id, opening: opening, isWritable: forWriting),
-      isEmptied: isEmptied)
+      view: OpenFile.View(node: id, opening: opening, isWritable: forWriting))
+    if forWriting { writing.add(file, to: id, by: thread) }
+    return file
   }
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
@@ -206,6 +233,14 @@ final class FileServer: Sendable {
     }
     let start = DiskOffset(UInt64(offset))
     guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
+    // Of a single view the kernel can hold data where we see a hole.
+    if single != nil, !writing.isEmpty {
+      switch whence {
+      case SeekWhence.data: return request.reply(position: offset)
+      case SeekWhence.hole: return request.reply(position: off_t(window.size))
+      default: return request.reply(errno: EINVAL)
+      }
+    }
     do throws(DiskError) {
       switch whence {
       case SeekWhence.data:

@@ -19,11 +19,13 @@ enum FuseOperations {
       let server = request.server
       server.lookup(unsafe String(cString: name), in: parent, request)
     }
-    unsafe table.getattr = { raw, node, _ in
+    unsafe table.getattr = { raw, node, file in
       guard let raw = unsafe raw else { return }
       let request = unsafe FuseRequest(raw)
       let server = request.server
-      server.attributes(of: node, request)
+      server.attributes(
+        of: node, through: unsafe file.flatMap { unsafe OpenFile.of(handle: $0.pointee.fh) },
+        request)
     }
     unsafe table.readlink = { raw, node in
       guard let raw = unsafe raw else { return }

@@ -17,7 +17,7 @@ internal import Glibc
   }
 
   /// Whose request it is.
-  var process: pid_t { unsafe fuse_req_ctx(raw).pointee.pid }
+  var thread: pid_t { unsafe fuse_req_ctx(raw).pointee.pid }
 
   consuming func reply(written count: Int) {
     unsafe fuse_reply_write(raw, count)

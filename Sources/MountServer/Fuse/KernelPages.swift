@@ -24,6 +24,9 @@ internal import Synchronization
   /// All pages of a file.
   func dropAll(of node: UInt64) { drop(node, from: 0, count: 0) }
 
+  /// Size, times and the like.
+  func forgetAttributes(of node: UInt64) { drop(node, from: -1, count: 0) }
+
   private func drop(_ node: UInt64, from start: Int, count: Int) {
     guard
       let session = unsafe OpaquePointer(bitPattern: session.load(ordering: .acquiring))

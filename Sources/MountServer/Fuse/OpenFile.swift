@@ -27,14 +27,16 @@ final class OpenFile: Sendable {
   /// Whether something was written since the handle was last closed by one of its holders.
   let hasNews = Atomic<Bool>(false)
   /// For a handle whose opener believes that the file was emptied (`O_TRUNC`).
-  private let written: Mutex<WrittenRanges?>
+  private let written = Mutex<WrittenRanges?>(nil)
 
-  init(_ content: Content, isCached: Bool = true, view: View? = nil, isEmptied: Bool = false) {
+  init(_ content: Content, isCached: Bool = true, view: View? = nil) {
     self.content = content
     self.isCached = isCached
     self.view = view
-    written = Mutex(isEmptied ? WrittenRanges() : nil)
   }
+
+  /// It was opened with `O_TRUNC`.
+  func wasEmptied() { written.withLock { $0 = WrittenRanges() } }
 
   func willWrite(_ range: Range<UInt64>) {
     written.withLock { $0?.add(range) }

@@ -34,6 +34,7 @@ enum Daemon {
     let notes = mounted.notes
     let server = FileServer(
       tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
+      single: request.inPlaceOfFile && request.changes != .refused ? request.mountPoint : nil,
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
     let control = try ControlServer(
