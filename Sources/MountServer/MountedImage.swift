@@ -14,7 +14,9 @@ final class MountedImage: Sendable {
   private let request: MountRequest
   private let source: WritableDisk
   private let disk: Window
-  private let table: Mutex<PartitionTable>
+  /// As it was seen at the look of that number.
+  private let table: Mutex<(table: PartitionTable, look: Int)>
+  private let looks = Atomic<Int>(0)
   private let layer: LayerDescription
   private let snapshots: [DiskFolder.Snapshot]
   private let activity: MountActivity
@@ -71,7 +73,7 @@ final class MountedImage: Sendable {
     } else {
       tree = MountTree(root: .directory { [] })
     }
-    self.table = Mutex(table)
+    self.table = Mutex((table, 0))
     showTable()
   }
 
@@ -79,23 +81,31 @@ final class MountedImage: Sendable {
 
   /// Something was written and its file closed: the partitions can be others now.
   func contentChanged() {
-    guard !request.inPlaceOfFile,
-      let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize)
-    else { return }
-    self.table.withLock { $0 = table }
+    guard !request.inPlaceOfFile else { return }
+    let number = looks.add(1, ordering: .relaxed).newValue
+    guard let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize) else {
+      return
+    }
+    // Of several that look at once, the one that began last has seen what all of them wrote.
+    self.table.withLock { seen in if number > seen.look { seen = (table, number) } }
     showTable()
   }
 
   /// Folders are listed again when somebody looks; what shows the same as before keeps its inode.
   private func showTable() {
     guard !request.inPlaceOfFile else { return }
-    let folder = DiskFolder(disk: disk, table: table.withLock { $0 }, snapshots: snapshots)
-    let report = TreeItem(
-      "status.json",
-      .report { [weak self] in
-        self.map { Array((JSON.text(of: $0.status, pretty: true) + "\n").utf8) } ?? []
-      })
-    tree.replaceRoot { () throws(DiskError) in try folder.items() + [report] }
+    tree.replaceRoot { [weak self] () throws(DiskError) in
+      guard let self else { return [] }
+      let folder = DiskFolder(
+        disk: disk, table: table.withLock { $0.table }, snapshots: snapshots)
+      return try folder.items() + [
+        TreeItem(
+          "status.json",
+          .report { [weak self] in
+            self.map { Array((JSON.text(of: $0.status, pretty: true) + "\n").utf8) } ?? []
+          })
+      ]
+    }
   }
 
   /// Returns when all that was written until now is on the disk.
@@ -108,7 +118,7 @@ final class MountedImage: Sendable {
     MountStatus(
       mountPoint: request.mountPoint, device: device.withLock { $0 }, image: request.image,
       format: layer.format, subformat: layer.subformat, virtualSize: disk.size,
-      partitionTable: table.withLock { $0.kind.rawValue }, readOnly: !source.disk.isWritable,
+      partitionTable: table.withLock { $0.table.kind.rawValue }, readOnly: !source.disk.isWritable,
       changes: request.changes.name, overlay: source.overlay, cache: request.cache.rawValue,
       daemonPid: getpid(), supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
