@@ -30,6 +30,7 @@ public final class RecordingStorage: WritableStorage {
     var fault: (number: Int, kind: Fault)?
     var capacity = Int.max
     var beforeFlush: @Sendable () -> Void = {}
+    var beforeRead: @Sendable (_ offset: UInt64, _ count: Int) -> Void = { _, _ in }
   }
 
   public let path: String
@@ -66,10 +67,16 @@ public final class RecordingStorage: WritableStorage {
     state.withLock { $0.beforeFlush = body }
   }
 
+  /// Calls `body` at the start of every read, on its thread.
+  public func beforeRead(_ body: @escaping @Sendable (_ offset: UInt64, _ count: Int) -> Void) {
+    state.withLock { $0.beforeRead = body }
+  }
+
   public var size: UInt64 { state.withLock { $0.content.size } }
   public var allocatedBytes: UInt64 { state.withLock { UInt64($0.content.stored) } }
 
   public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    state.withLock({ $0.beforeRead })(offset.bytes, buffer.byteCount)
     let content = content
     guard offset.bytes <= content.size, UInt64(buffer.byteCount) <= content.size - offset.bytes
     else {
