@@ -32,13 +32,14 @@ struct OverlayFaultTests {
 
     func explains(_ read: [UInt8]) -> Bool {
       if same(read, content) { return true }
-      return read.indices.allSatisfy { index in
-        read[index] == content[index]
-          || doubtful.contains {
-            index >= $0.at && index < $0.at + $0.bytes.count
-              && $0.bytes[index - $0.at] == read[index]
-          }
+      // Bytes in doubt become what is expected where a failed write explains them.
+      var settled = read
+      for (at, bytes) in doubtful {
+        for index in bytes.indices where read[at + index] == bytes[index] {
+          settled[at + index] = content[at + index]
+        }
       }
+      return same(settled, content)
     }
   }
 
@@ -48,7 +49,7 @@ struct OverlayFaultTests {
     var reached = true
     while reached {
       // Each call in turn by `make soak`.
-      number += Soak.isOn ? 1 : 7
+      number += Soak.isOn ? 1 : 11
       reached = try run(fault, number)
     }
     #expect(number > 100)
@@ -87,8 +88,10 @@ struct OverlayFaultTests {
         #expect(error.systemError == (fault == .noSpace ? ENOSPC : EIO))
         if kind < 8 { model.doubtful.append((at, bytes)) }
       }
-      let read = try disk.bytes(at: 0, count: Self.size)
-      try #require(model.explains(read), "\(fault) at call \(number)")
+      if kind == 0 || failures == 1 {
+        let read = try disk.bytes(at: 0, count: Self.size)
+        try #require(model.explains(read), "\(fault) at call \(number)")
+      }
     }
     let reached = file.calls > created + number
     // A failed write-back of free space is nobody's concern.

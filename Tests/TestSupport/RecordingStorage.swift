@@ -163,6 +163,8 @@ public struct PowerCuts {
     case nothing
     /// Nothing arrived since the last flush.
     case everything
+    /// One change arrived, often the last, and none before it.
+    case allButOne
     /// Some changes arrived and others did not, whatever their order.
     case changes
     /// Some sectors of some writes arrived.
@@ -186,10 +188,15 @@ public struct PowerCuts {
       flushedCount = last + 1
     }
     var content = flushed
+    let later = flushedCount..<count
+    if loss == .allButOne, !later.isEmpty {
+      let one = Bool.random(using: &random) ? count - 1 : Int.random(in: later, using: &random)
+      content.apply(changes[one])
+    }
     for change in changes[flushedCount..<count] {
       switch loss {
       case .nothing: content.apply(change)
-      case .everything: break
+      case .everything, .allButOne: break
       case .changes: if Bool.random(using: &random) { content.apply(change) }
       case .sectors: Self.tear(change, &content, &random)
       }
