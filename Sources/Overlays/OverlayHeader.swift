@@ -11,6 +11,7 @@ struct OverlayHeader: Sendable {
   static let refcountOrder: UInt32 = 4
   /// Where the refcount table's place and length stand: 12 bytes in the file's first sector.
   static let refcountTableField = 48
+  static let autoclearField: UInt64 = 88
   /// QEMU opens no larger refcount table.
   static let largestRefcountTable: UInt64 = 8 << 20
 
@@ -29,6 +30,8 @@ struct OverlayHeader: Sendable {
   var refcountTableOffset: UInt64
   var refcountTableClusters: UInt64
   var base: OverlayBase?
+  /// The auto-clear features, of which none is known here.
+  var unknownFeatures: UInt64 = 0
   var platter: OverlayExtension
   /// Where in the file the private extension's word of state stands; the writer finds it itself.
   var statePlace: UInt64 = 0
@@ -132,6 +135,7 @@ extension OverlayHeader {
     guard try fixed.u32(at: 96, .big) == Self.refcountOrder else {
       throw refuse("its reference counts do not have 16 bits", at: 96)
     }
+    unknownFeatures = try fixed.u64(at: Int(Self.autoclearField), .big)
     virtualSize = try fixed.u64(at: 24, .big)
     l1Count = Int(try fixed.u32(at: 36, .big))
     l1Offset = try fixed.u64(at: 40, .big)

@@ -51,13 +51,15 @@ extension Overlay {
     }
     try base?.check()
     let geometry = tuning.geometry
-    let tables = size / geometry.bytesPerTable + (size % geometry.bytesPerTable == 0 ? 0 : 1)
+    // At least one, so that there is an L1 table to name.
+    let tables = max(
+      1, size / geometry.bytesPerTable + (size % geometry.bytesPerTable == 0 ? 0 : 1))
     guard size <= Limits.largestDisk, tables <= UInt64(Limits.largestMetadataRead / 8) else {
       throw DiskError(
         .unsupported, "a disk of \(size) bytes is too large for an overlay", path: file.path)
     }
     // The header, the refcount table, one block, and the L1 table.
-    let l1Clusters = max(1, geometry.clusters(tables * 8))
+    let l1Clusters = geometry.clusters(tables * 8)
     let end = 3 + l1Clusters
     var header = OverlayHeader(
       geometry: geometry, virtualSize: (size + 511) / 512 * 512,
@@ -105,6 +107,10 @@ extension Overlay {
       header, path: file.path, l1: l1, blocks: blocks, end: geometry.clusters(file.size))
     try state.checkTables(header)
     state.unscanned = 0..<blocksCount
+    if header.unknownFeatures != 0 {
+      // They promise something that a program which does not know them breaks by writing.
+      try file.write([UInt8](repeating: 0, count: 8), at: OverlayHeader.autoclearField)
+    }
     let wasLeftOpen = header.platter.state & OverlayExtension.openMark != 0
     if wasLeftOpen {
       try OverlayRecovery.collect(in: file, header, &state)

@@ -30,6 +30,7 @@ public final class RecordingStorage: WritableStorage {
     var fault: (number: Int, kind: Fault)?
     var capacity = Int.max
     var beforeFlush: @Sendable () -> Void = {}
+    var beforeRead: @Sendable (_ offset: UInt64, _ count: Int) -> Void = { _, _ in }
   }
 
   public let path: String
@@ -66,10 +67,16 @@ public final class RecordingStorage: WritableStorage {
     state.withLock { $0.beforeFlush = body }
   }
 
+  /// Calls `body` at the start of every read, on its thread.
+  public func beforeRead(_ body: @escaping @Sendable (_ offset: UInt64, _ count: Int) -> Void) {
+    state.withLock { $0.beforeRead = body }
+  }
+
   public var size: UInt64 { state.withLock { $0.content.size } }
   public var allocatedBytes: UInt64 { state.withLock { UInt64($0.content.stored) } }
 
   public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    state.withLock({ $0.beforeRead })(offset.bytes, buffer.byteCount)
     let content = content
     guard offset.bytes <= content.size, UInt64(buffer.byteCount) <= content.size - offset.bytes
     else {
@@ -156,6 +163,8 @@ public struct PowerCuts {
     case nothing
     /// Nothing arrived since the last flush.
     case everything
+    /// One change arrived, often the last, and none before it.
+    case allButOne
     /// Some changes arrived and others did not, whatever their order.
     case changes
     /// Some sectors of some writes arrived.
@@ -179,10 +188,15 @@ public struct PowerCuts {
       flushedCount = last + 1
     }
     var content = flushed
+    let later = flushedCount..<count
+    if loss == .allButOne, !later.isEmpty {
+      let one = Bool.random(using: &random) ? count - 1 : Int.random(in: later, using: &random)
+      content.apply(changes[one])
+    }
     for change in changes[flushedCount..<count] {
       switch loss {
       case .nothing: content.apply(change)
-      case .everything: break
+      case .everything, .allButOne: break
       case .changes: if Bool.random(using: &random) { content.apply(change) }
       case .sectors: Self.tear(change, &content, &random)
       }
