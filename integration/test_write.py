@@ -256,6 +256,28 @@ def test_past_the_end_of_the_one_view(home):
         assert Path(one).read_bytes() == bytes(MIB)
 
 
+def test_the_file_below_the_mount_is_left_alone(home):
+    """The daemon sets the size of the mounted file; when the mount goes meanwhile, another file is in
+    its place: the user's own, or the image itself."""
+    image = small_disk()
+    Path("one").write_bytes(b"precious")
+    for _ in range(10):
+        run(f"platter mount --write {image} one")
+        with open("one", "r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"x", 4 * MIB)
+            run("platter unmount --lazy one")
+        assert eventually(lambda: not session.processes())
+        assert Path("one").read_bytes() == b"precious"
+    for _ in range(10):
+        run(f"platter mount --write {image} {image}")
+        with open(image, "r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"new", MIB - 3)
+            os.pwrite(file.fileno(), b"x", 4 * MIB)
+            run(f"platter unmount --lazy {image}")
+        assert eventually(lambda: not session.processes())
+        assert os.path.getsize(image) == MIB and read_at(image, MIB - 3, 3) == b"new"
+
+
 @pytest.mark.parametrize("one", [False, True])
 def test_sizes_stay(home, one):
     Path("one").touch()
@@ -363,6 +385,10 @@ def test_a_file_that_may_not_be_written(nobodys_home, nobody):
     refused(f"platter mount --write {image}", image, "ermission", user=nobody)
     with mounted(image, "--scratch", user=nobody) as mnt:
         run(f"echo hello > {mnt}/p1 && head -n1 {mnt}/p1", user=nobody)
+    run("touch one", user=nobody)
+    with mounted(image, "--scratch", at="one", user=nobody) as one:
+        assert run(f"stat -c %s {one}", user=nobody).out == f"{MIB}\n"
+        run(f"echo hello > {one} && head -n1 {one}", user=nobody)
 
 
 @pytest.mark.parametrize("option", ["--write", "--overlay w.qcow2"])

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
@@ -138,4 +140,13 @@ static inline int platter_is_in_memory(int descriptor)
 
 	return fstatfs(descriptor, &status) == 0
 		&& (status.f_type == 0x01021994 || status.f_type == 0x858458f6);
+}
+
+// Whether a file is on the device that the mount table calls `name`, as "0:47".
+static inline int platter_has_device(dev_t device, const char *name)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u:%u", major(device), minor(device));
+	return strcmp(text, name) == 0;
 }

@@ -50,7 +50,7 @@ struct WritableDisk: Sendable {
   }
 
   private static func lock(_ files: [any Storage], _ use: ImageLock.Use) throws(DiskError) {
-    for case let file as FileStorage in files {
+    for case let file as FileStorage in files.flatMap(\.parts) {
       try ImageLock.take(use, on: file.descriptorNumber, path: file.path)
     }
   }

@@ -21,13 +21,13 @@ final class FileServer: Sendable {
   private let started: @Sendable () -> Void
 
   /// - Parameters:
-  ///   - single: the mount point of a writable mount in a regular file's place.
+  ///   - single: the mount itself, of a writable mount in a regular file's place.
   ///   - contentChanged: called after something was written, when its file is closed.
   ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
   ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
-    single: String? = nil, contentChanged: @escaping @Sendable () -> Void,
+    single: ActiveMount? = nil, contentChanged: @escaping @Sendable () -> Void,
     started: @escaping @Sendable () -> Void
   ) {
     self.tree = tree
@@ -43,7 +43,7 @@ final class FileServer: Sendable {
       cache == .none
       ? nil
       : single.map {
-        SingleView(mountPoint: $0, modified: owner.modified, kernel: changes.kernel)
+        SingleView($0, modified: owner.modified, kernel: changes.kernel)
       }
   }
 

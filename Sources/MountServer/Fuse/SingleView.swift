@@ -1,3 +1,4 @@
+internal import CPosix
 internal import DiskCore
 internal import Dispatch
 internal import Glibc
@@ -16,7 +17,7 @@ internal import Synchronization
 ///   the end is told by `fsync(2)` or `close(2)`.
 /// - What is data the kernel may not have told us yet, while somebody has the file open for writing.
 final class SingleView: Sendable {
-  private let mountPoint: String
+  private let mount: ActiveMount
   private let modified: timespec
   private let kernel: KernelPages
   private let thread = DispatchQueue(label: "platter.size")
@@ -24,8 +25,8 @@ final class SingleView: Sendable {
   /// only goes forward; 0 for nothing to tell.
   private let overrun = Atomic<UInt64>(0)
 
-  init(mountPoint: String, modified: timespec, kernel: KernelPages) {
-    self.mountPoint = mountPoint
+  init(_ mount: ActiveMount, modified: timespec, kernel: KernelPages) {
+    self.mount = mount
     self.modified = modified
     self.kernel = kernel
   }
@@ -35,14 +36,26 @@ final class SingleView: Sendable {
   func prepare(then done: @escaping @Sendable () -> Void) {
     thread.async { [self] in
       setSize()
-      let times = [modified, modified]
-      unsafe utimensat(AT_FDCWD, mountPoint, times, 0)
       done()
     }
   }
 
   /// The answer to this is what the kernel takes the size from.
-  private func setSize() { unsafe truncate(mountPoint, 0) }
+  ///
+  /// The mount can be gone by now, and what is at its place then is the user's own file: only what was
+  /// seen to be ours is touched, through the very descriptor that it was seen with.
+  private func setSize() {
+    guard let file = try? OwnedDescriptor.open(locating: mount.mountPoint) else { return }
+    var status = stat()
+    guard unsafe fstat(file.number, &status) == 0,
+      unsafe platter_has_device(status.st_dev, mount.device) != 0
+    else { return }
+    let isFirst = status.st_size == 0
+    unsafe truncate(file.procPath, 0)
+    guard isFirst else { return }
+    let times = [modified, modified]
+    unsafe utimensat(AT_FDCWD, file.procPath, times, 0)
+  }
 
   /// How long a writer that went on writing past the end is waited for.
   private static let patience: UInt64 = 1_000_000_000

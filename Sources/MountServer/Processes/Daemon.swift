@@ -32,14 +32,14 @@ enum Daemon {
     let connection = OwnedDescriptor(adopting: number)
     mounted.setDevice(device)
     let notes = mounted.notes
+    let mount = ActiveMount(mountPoint: request.mountPoint, device: device)
     let server = FileServer(
       tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
-      single: request.inPlaceOfFile && request.changes != .refused ? request.mountPoint : nil,
+      single: request.inPlaceOfFile && request.changes != .refused ? mount : nil,
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
     let control = try ControlServer(
-      mount: ActiveMount(mountPoint: request.mountPoint, device: device), signals: signals,
-      supervisor: supervisor, status: { mounted.status },
+      mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },
       saving: { () throws(DiskError) in
         server.changes.writeBack()
         try mounted.save()
