@@ -205,6 +205,29 @@ def test_a_changed_base_is_refused(home):
     refused("platter mount --overlay w.qcow2 other.img", "w.qcow2", "2097152")
 
 
+@needs("qemu-img")
+def test_the_base_is_named_as_qemu_finds_it(home):
+    """Relative where both can move together; by a format that QEMU refuses where it would misread."""
+    os.makedirs("a:b/below")
+    small_disk("a:b/disk:1.img")
+    for number in range(2):
+        Path(f"split.00{number + 1}").write_bytes(noise(number, 64 * 1024))
+    for overlay, image, name, kind in (
+            ("a:b/w.qcow2", "a:b/disk:1.img", "./disk:1.img", "raw"),
+            ("a:b/below/w.qcow2", "a:b/disk:1.img", f"{os.getcwd()}/a:b/disk:1.img", "raw"),
+            ("w.qcow2", "split.001", "split.001", "platter-raw")):
+        with mounted(image, f"--overlay {overlay}") as mnt:
+            write_at(mnt / "disk", 1000, b"mine")
+            whole = digest(mnt / "disk")
+        said = json.loads(run(f"qemu-img info --output=json ./{overlay}").out)
+        assert (said["backing-filename"], said["backing-filename-format"]) == (name, kind)
+        if kind == "raw":
+            run(f"qemu-img convert -O raw ./{overlay} converted")
+            assert digest("converted") == whole
+        else:
+            assert "platter-raw" in attempt(f"qemu-img convert -O raw ./{overlay} converted").err
+
+
 def test_an_overlay_that_cannot_be_made_leaves_nothing(home):
     image = small_disk()
     refused(f"platter mount --overlay no/such/w.qcow2 {image}", "w.qcow2")

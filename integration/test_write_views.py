@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from support import hammer
-from support.files import MIB, noise, read_at, write_at
+from support.files import MIB, noise, read_at, sparse_file, write_at
+from support.images import mbr_entry, write_boot_record
 from support.session import SOAK
 from support.shell import mounted, needs, run, start
 from support.views import Views
@@ -61,6 +62,22 @@ def test_many_writers_do_not_lock_each_other_out(home, option):
         for name, (offset, size) in (("p1", P1), ("p2", P2)):
             assert (mnt / name).read_bytes() == disk[offset:offset + size]
         assert status(mnt)["failedWrites"] == 0
+
+
+def test_partitions_that_overlap_each_other(home):
+    """As a hybrid or a broken table has them: at most one of three views is cached."""
+    image = sparse_file("overlap.img", MIB)
+    write_boot_record(image, 0, mbr_entry(63, 1037), mbr_entry(501, 900))
+    model = bytearray(image.read_bytes())
+    with mounted(image, "--scratch") as mnt:
+        views = [("p2", 501 * 512, 900 * 512), ("p1", *P1), ("disk", 0, MIB)]
+        test = Views(1, model, [(mnt / name, *window) for name, *window in views])
+        try:
+            for _ in range(3000):
+                test.step()
+            test.check()
+        finally:
+            test.close()
 
 
 def test_a_mapping_and_the_other_views(home):

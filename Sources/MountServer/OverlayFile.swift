@@ -33,7 +33,7 @@ enum OverlayFile {
   /// - Throws: `busy` where another program uses the file; `invalidRequest` for an overlay of another
   ///   base, saying what differs.
   static func open(
-    _ path: String, on image: OpenImage, forcesBase: Bool
+    _ path: String, on image: OpenImage, _ options: ImageOptions, forcesBase: Bool
   ) throws(DiskError) -> (Overlay, notes: [String]) {
     let exists = unsafe access(path, F_OK) == 0
     let file = try exists ? WritableFileStorage(path: path) : WritableFileStorage(creating: path)
@@ -48,7 +48,7 @@ enum OverlayFile {
     }
     do throws(DiskError) {
       let base = OverlayBase(
-        name: name(of: image, from: path), format: format(of: image),
+        name: name(of: image, from: path), format: format(of: image, options),
         identity: try records(of: image))
       return (try Overlay.create(in: file, size: image.disk.size, base: base), [])
     } catch {
@@ -109,7 +109,10 @@ enum OverlayFile {
   private static func name(of image: OpenImage, from overlay: String) -> String {
     let base = real(image.path)
     let folder = real(PathParts(overlay).folder)
-    return base.hasPrefix(folder + "/") ? String(base.dropFirst(folder.count + 1)) : base
+    guard base.hasPrefix(folder + "/") else { return base }
+    let name = String(base.dropFirst(folder.count + 1))
+    // What stands before a colon QEMU takes for a protocol.
+    return name.contains(":") ? "./" + name : name
   }
 
   private static func real(_ path: String) -> String {
@@ -119,15 +122,21 @@ enum OverlayFile {
   }
 
   /// QEMU's name for the base's format where QEMU reads it as we do; otherwise one that QEMU refuses.
-  static func format(of image: OpenImage) -> String {
-    let layer = image.disk.layers[0].description
-    let isAlone = image.disk.layers.count == 1
-    switch layer.format {
-    case "raw" where isAlone && image.disk.files.count == 1: return "raw"
-    case "vhd" where isAlone && layer.notes.isEmpty: return "vpc"
-    case "vdi" where isAlone && layer.notes.isEmpty: return "vdi"
-    case "vhdx" where isAlone && layer.notes.isEmpty: return "vhdx"
-    default: return "platter-\(layer.format)"
+  private static func format(of image: OpenImage, _ options: ImageOptions) -> String {
+    let layers = image.disk.layers.map(\.description)
+    let name = layers[0].format
+    let other = "platter-\(name)"
+    // QEMU would look for the parents where the images say they are, and show the newest state.
+    guard options.parents.isEmpty, options.snapshot == nil else { return other }
+    switch name {
+    case "qcow2":
+      return layers.allSatisfy { ["qcow2", "raw"].contains($0.format) } ? "qcow2" : other
+    case "raw" where image.disk.files.count == 1: return "raw"
+    // Notes are about sizes that tools read differently, and damage.
+    case "vhd" where layers.count == 1 && layers[0].notes.isEmpty: return "vpc"
+    case "vdi" where layers.count == 1 && layers[0].notes.isEmpty: return "vdi"
+    case "vhdx" where layers.count == 1 && layers[0].notes.isEmpty: return "vhdx"
+    default: return other
     }
   }
 }

@@ -31,7 +31,7 @@ struct WritableDisk: Sendable {
     case .overlay(let path):
       try Self.lock(files, .read)
       let (overlay, notes) = try OverlayFile.open(
-        path, on: image, forcesBase: request.forcesBase)
+        path, on: image, request.imageOptions, forcesBase: request.forcesBase)
       self.init(
         try Disk(layers: [overlay] + image.disk.layers), path, notes + overlay.description.notes
       ) { () throws(DiskError) in try overlay.close() }
