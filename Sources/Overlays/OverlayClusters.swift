@@ -118,7 +118,7 @@ extension Overlay {
   private func grow(
     to end: UInt64, _ body: () throws(DiskError) -> Void
   ) throws(DiskError) {
-    let before = storage.size
+    let before = state.withLock { $0.end } * geometry.clusterSize
     do throws(DiskError) {
       try storage.resize(to: end * geometry.clusterSize)
       try body()

@@ -22,6 +22,20 @@ struct OverlayGeometry: Sendable, Equatable {
   /// Entries of the refcount table in one cluster.
   var blocksPerCluster: Int { Int(clusterSize / 8) }
 
+  /// Calls `body` for each cluster that the bytes `range` of a table's part of the disk touch, with
+  /// the bits of the subclusters touched.
+  func forEachCluster(_ range: Range<UInt64>, _ body: (Int, UInt32) -> Void) {
+    var at = range.lowerBound
+    while at < range.upperBound {
+      let cluster = at / clusterSize
+      let start = cluster * clusterSize
+      let end = min(range.upperBound, start + clusterSize)
+      let units = Int((at - start) / unit)..<Int((end - start + unit - 1) / unit)
+      body(Int(cluster), L2Entry.mask(units))
+      at = end
+    }
+  }
+
   /// How many clusters `bytes` fill, the last one perhaps in part.
   func clusters(_ bytes: UInt64) -> UInt64 {
     bytes / clusterSize + (bytes % clusterSize == 0 ? 0 : 1)

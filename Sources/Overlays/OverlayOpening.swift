@@ -117,6 +117,9 @@ extension Overlay {
     } else {
       try writeState(OverlayExtension.openMark, to: file, at: header.statePlace)
     }
+    // QEMU can leave the last cluster half there.
+    let end = state.end * geometry.clusterSize
+    if file.size != end { try file.resize(to: end) }
     return Overlay(
       file, header: header, tuning: tuning, state: state, wasRecovered: wasLeftOpen)
   }
@@ -161,6 +164,12 @@ extension OverlayState {
     for (index, entry) in l1.enumerated() where entry & L2Entry.hostMask != 0 {
       try check(
         entry & L2Entry.hostMask, "an L2 table", at: header.l1Offset + UInt64(index * 8))
+      guard entry & L2Entry.copied != 0 else {
+        throw DiskError(
+          .malformed,
+          "an L2 table is marked as shared, and there is no snapshot; `qemu-img check -r all` "
+            + "repairs it", path: path, offset: header.l1Offset + UInt64(index * 8))
+      }
     }
     for (index, block) in blocks.enumerated() where block != 0 {
       try check(block, "a refcount block", at: header.refcountTableOffset + UInt64(index * 8))

@@ -41,7 +41,7 @@ enum OverlayRecovery {
     for (index, at) in state.blocks.enumerated() where at != 0 {
       try lower(index, at: at, in: file, state, used.bits[index], used.end, &free)
     }
-    if used.end < state.end { try file.resize(to: used.end * geometry.clusterSize) }
+    try file.resize(to: used.end * geometry.clusterSize)
     state.end = used.end
     state.free.add(free)
     state.unscanned = 0..<0

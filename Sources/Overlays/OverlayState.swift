@@ -85,12 +85,11 @@ extension OverlayState {
     guard l1[index] & L2Entry.hostMask != 0 else {
       return Extent(absent(offset), length: absentTables(from: index, limit + at) - at)
     }
+    // Looked up once, and changed where it is: this is the hot path.
+    guard let slot = tables.index(forKey: index) else { return nil }
     clock += 1
-    let now = clock
-    guard tables[index] != nil else { return nil }
-    tables[index]?.lastUse = now
     do throws(DiskError) {
-      guard let run = try tables[index]?.run(at: at, limit: limit, geometry) else { return nil }
+      let run = try tables.values[slot].ask(at: at, limit: limit, geometry, now: clock)
       switch run.kind {
       case .stored:
         return Extent(.stored(storage, at: FileOffset(run.host)), length: run.length)
@@ -137,46 +136,30 @@ extension OverlayState {
   ) throws(DiskError) -> OverlayStep<Reservation> {
     try requireOpen()
     let (index, at) = table(of: offset)
-    guard tables[index] != nil else { return .needsTable(index) }
-    let first = Int(at / geometry.clusterSize)
-    let entry = try writable(first, of: index)
-    // Never past the table's end.
+    guard let slot = tables.index(forKey: index) else { return .needsTable(index) }
     let end = min(at + length, geometry.bytesPerTable)
-    let last = Int((end - 1) / geometry.clusterSize)
-    var found = first + 1
-    if entry.host == 0 {
-      while found <= last, tables[index]?[found].host == 0, tables[index]?.error(found) == nil {
-        found += 1
-      }
-      guard let run = ready.take(upTo: UInt64(found - first)) else { return .needsClusters }
-      for cluster in run {
-        place(cluster, at: first + Int(cluster - run.lowerBound), of: index)
-      }
-      found = first + run.count
+    let first = Int(at / geometry.clusterSize)
+    if try writable(first, of: slot).host == 0 {
+      let last = Int((end - 1) / geometry.clusterSize)
+      let wanted = tables.values[slot].placelessRun(from: first, through: last)
+      guard let run = ready.take(upTo: UInt64(wanted)) else { return .needsClusters }
+      tables.values[slot].place(run, from: first, geometry)
     }
-    let host = tables[index]?[first].host ?? 0
-    // Clusters that follow each other in the file as they do in the disk.
-    while found <= last, let next = tables[index]?[found], next.isCopied,
-      next.host == host + UInt64(found - first) * geometry.clusterSize,
-      tables[index]?.error(found) == nil
-    { found += 1 }
-    let reached = min(end, UInt64(found) * geometry.clusterSize)
-    tables[index]?.pins += 1
     clock += 1
-    tables[index]?.lastUse = clock
+    let found = tables.values[slot].reserve(at: at, end: end, geometry, now: clock)
     return .done(
       Reservation(
-        storage, at: FileOffset(host + at % geometry.clusterSize), offset: DiskOffset(offset),
-        length: reached - at, before: isStored(at, of: index) ? 0 : at % geometry.unit,
-        after: isStored(reached - 1, of: index)
-          ? 0 : (geometry.unit - reached % geometry.unit) % geometry.unit))
+        storage, at: FileOffset(found.host), offset: DiskOffset(offset),
+        length: found.end - at, before: found.before, after: found.after))
   }
 
   /// The entry of a cluster that is to be written.
   ///
   /// - Throws: what is wrong with it.
-  private func writable(_ cluster: Int, of index: Int) throws(DiskError) -> L2Entry {
-    guard let entry = try tables[index]?.checked(cluster) else { return .absent }
+  private func writable(
+    _ cluster: Int, of slot: Dictionary<Int, L2Table>.Index
+  ) throws(DiskError) -> L2Entry {
+    let entry = try tables.values[slot].checked(cluster)
     guard entry.host == 0 || entry.isCopied else {
       throw DiskError(
         .unsupported, "a cluster that a snapshot shares cannot be written yet", path: path,
@@ -185,47 +168,11 @@ extension OverlayState {
     return entry
   }
 
-  /// Gives a cluster of the disk its place. None of it is stored there yet, so that this may reach
-  /// the file before the data does.
-  private mutating func place(_ cluster: UInt64, at entry: Int, of index: Int) {
-    guard let old = tables[index]?[entry] else { return }
-    tables[index]?[entry] = L2Entry(
-      host: cluster * geometry.clusterSize, allocated: old.allocated, zeros: old.zeros)
-  }
-
-  private func isStored(_ at: UInt64, of index: Int) -> Bool {
-    let cluster = Int(at / geometry.clusterSize)
-    let unit = Int(at % geometry.clusterSize / geometry.unit)
-    return tables[index]?[cluster].kind(unit) == .stored
-  }
-
-  /// Calls `body` for each cluster that the bytes `range` of a table's part of the disk touch, with
-  /// the bits of the subclusters touched.
-  private func forEachCluster(_ range: Range<UInt64>, _ body: (Int, UInt32) -> Void) {
-    var at = range.lowerBound
-    while at < range.upperBound {
-      let cluster = at / geometry.clusterSize
-      let start = cluster * geometry.clusterSize
-      let end = min(range.upperBound, start + geometry.clusterSize)
-      let units =
-        Int((at - start) / geometry.unit)..<Int((end - start + geometry.unit - 1) / geometry.unit)
-      body(Int(cluster), L2Entry.mask(units))
-      at = end
-    }
-  }
-
   mutating func publish(_ place: Reservation) {
     let (index, at) = table(of: place.offset.bytes)
-    guard var table = tables.removeValue(forKey: index) else { return }
-    forEachCluster(at - place.before..<at + place.length + place.after) { cluster, mask in
-      let old = table[cluster]
-      // An entry without a place is one that a mistake in the caller let be discarded meanwhile.
-      guard old.host != 0 else { return }
-      table[cluster] = L2Entry(
-        host: old.host, allocated: old.allocated | mask, zeros: old.zeros & ~mask)
-    }
-    table.pins -= 1
-    tables[index] = table
+    guard let slot = tables.index(forKey: index) else { return }
+    tables.values[slot].publish(
+      at - place.before..<at + place.length + place.after, geometry)
   }
 
   mutating func abandon(_ place: Reservation) {
@@ -234,7 +181,7 @@ extension OverlayState {
     table.pins -= 1
     // Another reservation may be for the same clusters.
     if table.pins == 0 {
-      forEachCluster(at..<at + place.length) { cluster, _ in
+      geometry.forEachCluster(at..<at + place.length) { cluster, _ in
         let old = table[cluster]
         guard old.host != 0, old.allocated == 0 else { return }
         table[cluster] = L2Entry(host: 0, allocated: 0, zeros: old.zeros)
@@ -251,7 +198,7 @@ extension OverlayState {
     try requireOpen()
     let (index, at) = table(of: offset)
     let done = min(length, geometry.bytesPerTable - at)
-    if tables[index] == nil {
+    guard let slot = tables.index(forKey: index) else {
       guard hasBase || l1[index] & L2Entry.hostMask != 0 else { return .done(done) }
       return .needsTable(index)
     }
@@ -261,12 +208,12 @@ extension OverlayState {
       ? (at + done + geometry.clusterSize - 1) / geometry.clusterSize * geometry.clusterSize
       : at + done
     var bad: DiskError? = nil
-    forEachCluster(at..<end) { cluster, _ in
-      do throws(DiskError) { _ = try writable(cluster, of: index) } catch { bad = error }
+    geometry.forEachCluster(at..<end) { cluster, _ in
+      do throws(DiskError) { _ = try writable(cluster, of: slot) } catch { bad = error }
     }
     if let bad { throw bad }
     guard var table = tables.removeValue(forKey: index) else { return .needsTable(index) }
-    forEachCluster(at..<end) { cluster, mask in
+    geometry.forEachCluster(at..<end) { cluster, mask in
       let old = table[cluster]
       let allocated = old.allocated & ~mask
       var host = old.host

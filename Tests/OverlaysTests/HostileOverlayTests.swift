@@ -35,6 +35,7 @@ struct HostileOverlayTests {
     (224, [0, 0, 0, 8], "does not hold its parts"),
     (0xc000, [0x80, 0, 0, 0, 0, 0, 0x80, 0], "share a cluster"),
     (0x4000, [0, 0, 0, 0, 0, 0, 0, 1], "refcount block"), (0xc000, [0x80, 0x7f], "L2 table"),
+    (0xc000, [0], "marked as shared"),
   ])
   func oneFieldIsWrong(_ at: Int, _ bytes: [UInt8], _ complaint: String) throws {
     for isOpen in [false, true] {

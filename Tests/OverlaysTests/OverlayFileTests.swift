@@ -304,6 +304,32 @@ struct OverlayFileTests {
     #expect(other.content.bytes(at: 88, count: 8).allSatisfy { $0 == 0 })
   }
 
+  /// A cut while an overlay is being made: there is one, or there is none.
+  @Test func aCutWhileItIsMade() throws {
+    let file = RecordingStorage()
+    let overlay = try Overlay.create(
+      in: file, size: 1 << 20, base: BaseKind.raw.overlayBase, .small)
+    let made = file.changeCount
+    try overlay.close()
+    var cuts = PowerCuts(file.changes)
+    var random = SeededRandom(seed: 1)
+    for count in 0...file.changeCount {
+      for loss in PowerCuts.Loss.allCases {
+        for _ in 0..<8 {
+          let left = RecordingStorage(
+            cuts.content(after: count, loss, &random), recording: false)
+          if count >= made || left.content.bytes(at: 0, count: 4) == [0x51, 0x46, 0x49, 0xfb] {
+            try Overlay.open(left, .small).close()
+            #expect(QcowChecker(left.content).errors == [])
+            #expect(QcowChecker(left.content).leaks == [])
+          } else {
+            #expect(throws: DiskError.self) { try Overlay.open(left, .small) }
+          }
+        }
+      }
+    }
+  }
+
   /// A table stays while somebody is about to change it, and while a flush writes it: what the file
   /// has is older.
   @Test func tablesThatAreNeededStay() throws {
