@@ -18,6 +18,8 @@ final class FileServer: Sendable {
   let single: SingleView?
   let contentChanged: @Sendable () -> Void
   private let cache: MountRequest.Cache
+  /// Whether another program may be changing the image: then nothing is kept from one open to the next.
+  private let isShared: Bool
   private let started: @Sendable () -> Void
 
   /// - Parameters:
@@ -27,13 +29,15 @@ final class FileServer: Sendable {
   ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
-    single: ActiveMount? = nil, contentChanged: @escaping @Sendable () -> Void,
+    isShared: Bool = false, single: ActiveMount? = nil,
+    contentChanged: @escaping @Sendable () -> Void,
     started: @escaping @Sendable () -> Void
   ) {
     self.tree = tree
     self.owner = owner
     self.activity = activity
     self.cache = cache
+    self.isShared = isShared
     self.contentChanged = contentChanged
     self.started = started
     let changes = ViewChanges(activity: activity)
@@ -115,7 +119,7 @@ final class FileServer: Sendable {
       guard window.disk.isWritable else {
         guard !writes else { return request.reply(errno: EROFS) }
         opened = OpenFile(.window(window), isCached: cache == .kernel)
-        unsafe file.pointee.keep_cache = 1
+        unsafe file.pointee.keep_cache = isShared ? 0 : 1
         break
       }
       opened = open(id, window, forWriting: writes, by: request.thread)

@@ -35,6 +35,7 @@ enum Daemon {
     let mount = ActiveMount(mountPoint: request.mountPoint, device: device)
     let server = FileServer(
       tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
+      isShared: request.sharesImage,
       single: request.inPlaceOfFile && request.changes != .refused ? mount : nil,
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
