@@ -4,7 +4,8 @@ internal import DiskCore
 public struct OverlayBase: Sendable, Equatable {
   /// The longest name that qcow2 allows, in bytes.
   public static let longestName = 1023
-  static let longestFormat = 255
+  /// QEMU refuses a file with a longer one.
+  static let longestFormat = 15
 
   /// The backing file's name, as stored: relative to the overlay's folder unless it is absolute.
   public var name: String

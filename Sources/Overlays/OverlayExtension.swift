@@ -9,7 +9,8 @@ struct OverlayExtension: Sendable {
   static let stateOffset = 8
   /// The state's bit 0: the file was opened for writing and not closed.
   static let openMark: UInt64 = 1
-  private static let fixedBytes = 32
+  /// The part before the two places for records.
+  static let fixedBytes = 48
   private static let recordBytes = 40
   private static let sampleBytes = 48
   static let mostFiles = 1024
@@ -19,11 +20,19 @@ struct OverlayExtension: Sendable {
   /// The disk's size in bytes, not rounded to sectors.
   var exactSize: UInt64
   var files: [FileIdentityRecord]
+  /// How many bytes each of the two places for records has. One is in use; the other takes new
+  /// records before the header's first sector names them.
+  var roomForRecords: Int
+  /// Whether the second place is the one in use.
+  var usesSecond = false
 
-  init(state: UInt64, exactSize: UInt64, files: [FileIdentityRecord]) {
+  /// - Parameter roomForRecords: at least; they have what the records need.
+  init(state: UInt64, exactSize: UInt64, files: [FileIdentityRecord], roomForRecords: Int) {
     self.state = state
     self.exactSize = exactSize
     self.files = files
+    self.roomForRecords = roomForRecords
+    self.roomForRecords = max(roomForRecords, records.count)
   }
 
   /// - Throws: `unsupported` for a later layout, `malformed` or `truncated` for a damaged one.
@@ -43,7 +52,15 @@ struct OverlayExtension: Sendable {
     state = try reader.u64(at: Self.stateOffset, .big)
     exactSize = try reader.u64(at: 16, .big)
     files = []
-    var place = Self.fixedBytes
+    roomForRecords = (reader.count - min(reader.count, Self.fixedBytes)) / 2
+    var place = Int(try reader.u32(at: 24, .big))
+    usesSecond = place != Self.fixedBytes
+    guard [Self.fixedBytes, Self.fixedBytes + roomForRecords].contains(place) else {
+      throw DiskError(
+        .malformed,
+        "the records of the base's files lie at \(place), where there is no place for them",
+        path: reader.path, offset: reader.base + 24)
+    }
     for _ in 0..<count {
       let (record, length) = try Self.record(reader, at: place)
       files.append(record)
@@ -85,14 +102,26 @@ struct OverlayExtension: Sendable {
     return (record, length)
   }
 
-  var bytes: [UInt8] {
+  /// Without the records.
+  var fixed: [UInt8] {
     var bytes: [UInt8] = []
     bytes.appendBig(Self.version)
     bytes.appendBig(UInt32(files.count))
     bytes.appendBig(state)
     bytes.appendBig(exactSize)
-    bytes.appendBig(UInt64(0))
-    for file in files { bytes += Self.bytes(of: file) }
+    bytes.appendBig(UInt32(placeOfRecords))
+    return bytes + [UInt8](repeating: 0, count: Self.fixedBytes - bytes.count)
+  }
+
+  /// Where in the extension's data the records are.
+  var placeOfRecords: Int { Self.fixedBytes + (usesSecond ? roomForRecords : 0) }
+
+  var records: [UInt8] { files.flatMap { Self.bytes(of: $0) } }
+
+  var bytes: [UInt8] {
+    var bytes = fixed + [UInt8](repeating: 0, count: 2 * roomForRecords)
+    let records = records
+    bytes.replaceSubrange(placeOfRecords..<placeOfRecords + records.count, with: records)
     return bytes
   }
 

@@ -33,8 +33,17 @@ struct OverlayHeader: Sendable {
   /// The auto-clear features, of which none is known here.
   var unknownFeatures: UInt64 = 0
   var platter: OverlayExtension
-  /// Where in the file the private extension's word of state stands; the writer finds it itself.
-  var statePlace: UInt64 = 0
+  /// Where in the file the private extension's data starts; writing the header sets it.
+  var platterPlace: UInt64 = 0
+  /// Where the base's name is; writing the header sets it.
+  var namePlace: UInt64 = 0
+  /// Where the extensions end; writing the header sets it.
+  var extensionsEnd: UInt64 = 0
+
+  /// Where in the file the word of state stands.
+  var statePlace: UInt64 { platterPlace + UInt64(OverlayExtension.stateOffset) }
+  /// The base's name has two places, as the records have.
+  static let roomForName: UInt64 = 1024
 }
 
 extension OverlayHeader {
@@ -67,15 +76,18 @@ extension OverlayHeader {
       bytes.padToEight()
     }
     if let base { append(ExtensionType.backingFormat, Array(base.format.utf8)) }
-    append(ExtensionType.featureNames, Self.featureNames)
-    // Aligned to 8 bytes, so never across two sectors.
-    statePlace = UInt64(bytes.count + 8 + OverlayExtension.stateOffset)
+    // Early, so that what says what is valid lies in the file's first sector.
+    platterPlace = UInt64(bytes.count + 8)
     append(OverlayExtension.type, platter.bytes)
+    append(ExtensionType.featureNames, Self.featureNames)
     append(ExtensionType.end, [])
+    extensionsEnd = UInt64(bytes.count)
     if let base {
-      bytes.putBig(UInt64(bytes.count), at: 8)
+      namePlace = extensionsEnd
+      bytes.putBig(namePlace, at: 8)
       bytes.putBig(UInt32(base.name.utf8.count), at: 16)
       bytes += Array(base.name.utf8)
+      bytes += [UInt8](repeating: 0, count: Int(extensionsEnd + 2 * Self.roomForName) - bytes.count)
     }
     guard UInt64(bytes.count) <= geometry.clusterSize else {
       throw DiskError(
@@ -159,6 +171,7 @@ extension OverlayHeader {
     while place + 8 <= end {
       let type = try first.u32(at: place, .big)
       let length = Int(try first.u32(at: place + 4, .big))
+      extensionsEnd = UInt64(place + 8)
       guard type != ExtensionType.end else { break }
       guard length <= end - place - 8 else {
         throw refuse("a header extension ends outside the header", at: UInt64(place), .malformed)
@@ -179,7 +192,8 @@ extension OverlayHeader {
       throw refuse("was not made by Platter, or its own header extension was lost", at: 0)
     }
     platter = found.platter
-    statePlace = UInt64(found.at + OverlayExtension.stateOffset)
+    platterPlace = UInt64(found.at)
+    namePlace = nameOffset
     if nameOffset != 0 {
       let name = try first.slice(at: Int(nameOffset), count: nameCount)
       base = OverlayBase(

@@ -66,7 +66,9 @@ extension Overlay {
       l1Offset: 3 * geometry.clusterSize, l1Count: Int(tables),
       refcountTableOffset: geometry.clusterSize, refcountTableClusters: 1, base: base,
       platter: OverlayExtension(
-        state: OverlayExtension.openMark, exactSize: size, files: base?.identity ?? []))
+        state: OverlayExtension.openMark, exactSize: size, files: base?.identity ?? [],
+        // 8 KiB of 128: a dozen files.
+        roomForRecords: base == nil ? 0 : Int(geometry.clusterSize / 16)))
     let bytes = try header.bytes()
     guard end <= geometry.countsPerBlock else {
       throw DiskError(

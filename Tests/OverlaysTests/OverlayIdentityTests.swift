@@ -63,11 +63,50 @@ struct OverlayIdentityTests {
     for base in [
       OverlayBase(name: "", format: "raw", identity: []),
       OverlayBase(name: "n", format: "", identity: []),
+      OverlayBase(name: "n", format: "platter-12345678", identity: []),
       OverlayBase(name: String(repeating: "n", count: 1024), format: "raw", identity: []),
-      OverlayBase(name: "n", format: "raw", identity: Array(repeating: file, count: 300)),
+      OverlayBase(name: "n", format: "raw", identity: Array(repeating: file, count: 130)),
     ] {
       #expect(throws: DiskError.self) { try create(base) }
     }
+  }
+
+  /// Tied to another base and cut off anywhere, an overlay has the old base or the new one.
+  @Test func anotherBase() throws {
+    let old = OverlayBase(
+      name: "old.img", format: "raw",
+      identity: [try FileIdentityRecord.of(MemoryStorage([1, 2]), identifier: "a")])
+    let new = OverlayBase(
+      name: "a/longer/name.vhd", format: "vpc",
+      identity: try (0..<3).map { try FileIdentityRecord.of(MemoryStorage([3, UInt8($0)])) })
+    let file = RecordingStorage()
+    try Overlay.create(in: file, size: 1 << 20, base: old).close()
+    let before = file.changeCount
+    var random = SeededRandom(seed: 4)
+    var cuts = PowerCuts(file.changes)
+    for (number, base) in [new, old, new].enumerated() {
+      try Overlay.relink(file, to: base)
+      #expect(try Overlay.info(of: file).base == base)
+      guard number == 0 else { continue }
+      cuts = PowerCuts(file.changes)
+      for count in before...file.changeCount {
+        for index in 0..<40 {
+          let left = cuts.content(after: count, PowerCuts.Loss.allCases[index % 5], &random)
+          let found = try Overlay.info(of: RecordingStorage(left, recording: false)).base
+          #expect(found == old || found == new)
+          if count == file.changeCount { #expect(found == new) }
+        }
+      }
+    }
+    // Another number of words for the format: the header is written over.
+    let longer = OverlayBase(name: "n", format: "platter-e01", identity: [])
+    try Overlay.relink(file, to: longer)
+    let info = try Overlay.info(of: file)
+    #expect(info.base == longer)
+    #expect(info.size == 1 << 20)
+    let other = RecordingStorage(recording: false)
+    try Overlay.create(in: other, size: 512, base: nil).close()
+    #expect(throws: DiskError.self) { try Overlay.relink(other, to: old) }
   }
 
   @Test func aFileThatIsNotEmptyIsNotOverwritten() {

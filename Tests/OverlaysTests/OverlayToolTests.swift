@@ -129,6 +129,11 @@ struct OverlayToolTests {
       #expect(info.base?.name == folder + "/base.img")
       #expect(info.base?.identity == [record])
 
+      base.name = "base.img"
+      try Overlay.relink(WritableFileStorage(path: path), to: base)
+      let text = try HostTools.run("qemu-img", ["info", "--output=json", path])
+      #expect(try json(text)["backing-filename"] as? String == "base.img")
+
       let second = try Overlay.open(WritableFileStorage(path: path))
       let disk = try OverlaidDisk(second, try FileStorage(path: folder + "/base.img")).disk
       #expect(same(try disk.bytes(at: 0, count: size), model))
