@@ -3,8 +3,8 @@ internal import Glibc
 /// Tells other programs what we do with an image file, and refuses what does not go together with what
 /// they do: as QEMU does it, so that the two respect each other.
 ///
-/// Source: QEMU, block/file-posix.c (`RAW_LOCK_PERM_BASE`, `raw_check_lock_bytes`) and
-/// docs/interop/qemu-storage-daemon; measured against qemu-io 7.2. A shared lock on byte 100 + i says
+/// Source: DESIGN section 5, as QEMU's block/file-posix.c does it; what goes together was measured
+/// with qemu-io 7.2. A shared lock on byte 100 + i says
 /// "I use permission i", one on 200 + i "nobody else may". The locks are an open file description's
 /// and go with it.
 public enum ImageLock {
