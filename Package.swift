@@ -26,14 +26,17 @@ let package = Package(
     .executable(name: "platter", targets: ["platter"]),
     .library(
       name: "DiskImages",
-      targets: ["Decoders", "Digests", "DiskCore", "ImageFormats", "FileSystems", "Partitions"]),
+      targets: [
+        "Decoders", "Digests", "DiskCore", "ImageFormats", "FileSystems", "Overlays", "Partitions",
+      ]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
   ],
   targets: [
-    .target(name: "DiskCore", swiftSettings: strict),
+    .systemLibrary(name: "CPosix"),
+    .target(name: "DiskCore", dependencies: ["CPosix"], swiftSettings: strict),
     .systemLibrary(
       name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -42,6 +45,7 @@ let package = Package(
     .target(name: "ImageFormats", dependencies: ["Decoders", "DiskCore"], swiftSettings: strict),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
+    .target(name: "Overlays", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
     .target(
@@ -49,10 +53,11 @@ let package = Package(
       swiftSettings: strict),
 
     .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-    .systemLibrary(name: "CPosix"),
     .target(
       name: "MountServer",
-      dependencies: ["CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", logging],
+      dependencies: [
+        "CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", "Overlays", logging,
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "platter",
@@ -72,6 +77,8 @@ let package = Package(
     .testTarget(
       name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
       swiftSettings: tests),
+    .testTarget(
+      name: "OverlaysTests", dependencies: ["Overlays", "TestSupport"], swiftSettings: tests),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "TestSupport"],
       swiftSettings: tests),

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <sys/types.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <syslog.h>
@@ -118,4 +121,32 @@ static inline int platter_bind_unix(int socket, const char *path)
 static inline void platter_syslog(int priority, const char *message)
 {
 	syslog(priority, "%s", message);
+}
+
+// Linux's own, which <fcntl.h> shows only to programs that define _GNU_SOURCE.
+int fallocate(int descriptor, int mode, off_t offset, off_t length);
+
+static inline int platter_punch(int descriptor, off_t offset, off_t length)
+{
+	const int keep_size = 0x01, punch_hole = 0x02; // <linux/falloc.h>
+
+	return fallocate(descriptor, punch_hole | keep_size, offset, length);
+}
+
+// Whether a file is kept in memory only: TMPFS_MAGIC, RAMFS_MAGIC of <linux/magic.h>.
+static inline int platter_is_in_memory(int descriptor)
+{
+	struct statfs status;
+
+	return fstatfs(descriptor, &status) == 0
+		&& (status.f_type == 0x01021994 || status.f_type == 0x858458f6);
+}
+
+// Whether a file is on the device that the mount table calls `name`, as "0:47".
+static inline int platter_has_device(dev_t device, const char *name)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u:%u", major(device), minor(device));
+	return strcmp(text, name) == 0;
 }

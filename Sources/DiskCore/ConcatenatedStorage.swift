@@ -33,6 +33,17 @@ public final class ConcatenatedStorage: Storage {
 
   public var parts: [any Storage] { placed.map(\.storage) }
 
+  /// The part that holds the byte at `offset`, which is less than `size`, where in that part it is,
+  /// and how many bytes of the part follow.
+  public func part(
+    at offset: FileOffset
+  ) -> (storage: any Storage, at: FileOffset, length: UInt64) {
+    let part = placed[index(of: offset.bytes)]
+    return (
+      part.storage, FileOffset(offset.bytes - part.start), part.end - offset.bytes
+    )
+  }
+
   /// The first part, which is how the user named the image.
   public var path: String { placed[0].storage.path }
 

@@ -9,6 +9,8 @@ public final class Disk: Sendable {
   /// How many extents may still be looked at to count allocated bytes.
   let countingBudget = Atomic(Limits.countedExtents)
   private let blocks: BlockCache
+  /// Nil for a disk that is only read.
+  let writer: DiskWriter?
 
   /// - Parameters:
   ///   - layers: top first, at least one.
@@ -25,6 +27,7 @@ public final class Disk: Sendable {
     }
     self.layers = layers
     self.blocks = blocks
+    writer = (top as? any WritableLayer).map(DiskWriter.init)
     size = top.size
   }
 
@@ -44,6 +47,18 @@ public final class Disk: Sendable {
       throw DiskError(
         .invalidRequest, "\(wanted) bytes reach past the end of the disk", offset: offset.bytes)
     }
+    guard let writer else { return try assemble(offset, &buffer) }
+    // Closures cannot take the buffer along: the span is lent to each call.
+    let epoch = writer.reads.begin()
+    defer { writer.reads.end(epoch) }
+    try assemble(offset, &buffer)
+  }
+
+  /// The disk's bytes from `offset` on; the caller checked the bounds.
+  private func assemble(
+    _ offset: DiskOffset, _ buffer: inout MutableRawSpan
+  ) throws(DiskError) {
+    let wanted = buffer.byteCount
     // A stored run that is still growing: neighbours in the file become one read.
     var run: (storage: any Storage, at: FileOffset, range: Range<Int>)? = nil
     var done = 0

@@ -1,12 +1,13 @@
 internal import Glibc
+internal import Synchronization
 
 /// A regular file or a block device, open for reading.
 public final class FileStorage: Storage {
   public let path: String
-  public let size: UInt64
+  private let length: Atomic<UInt64>
   public let modificationTime: (seconds: Int, nanoseconds: Int)
   public let identity: FileIdentity?
-  private let descriptor: OwnedDescriptor
+  let descriptor: OwnedDescriptor
   private let isRegular: Bool
 
   /// Opens `path`.
@@ -23,6 +24,7 @@ public final class FileStorage: Storage {
     guard unsafe fstat(descriptor.number, &status) == 0 else {
       throw DiskError(system: errno, "cannot look at it", path: path)
     }
+    let size: UInt64
     switch status.st_mode & S_IFMT {
     case S_IFREG:
       isRegular = true
@@ -43,10 +45,21 @@ public final class FileStorage: Storage {
       throw DiskError(.unsupported, "is larger than \(Limits.largestDisk) bytes", path: path)
     }
     identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    length = Atomic(size)
     modificationTime = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
     self.path = path
     self.descriptor = descriptor
   }
+
+  /// For locks; the file's own until it goes.
+  public var descriptorNumber: CInt { descriptor.number }
+
+  public var size: UInt64 { length.load(ordering: .relaxed) }
+
+  /// The file now reaches at least this far.
+  func grow(to size: UInt64) { length.max(size, ordering: .relaxed) }
+
+  func setSize(_ size: UInt64) { length.store(size, ordering: .relaxed) }
 
   public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
     guard offset.bytes <= size, UInt64(buffer.byteCount) <= size - offset.bytes else {

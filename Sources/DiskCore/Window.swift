@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// A part of a disk that its reader sees as a disk of its own: a partition, or the whole disk.
 ///
 /// Offsets are from the window's start; the sum to the disk's offset is made here and nowhere else.
@@ -40,6 +42,34 @@ public struct Window: Sendable {
         .invalidRequest, "\(buffer.byteCount) bytes reach past the end", offset: offset.bytes)
     }
     try disk.read(at: start + offset.bytes, into: &buffer)
+  }
+
+  /// Writes `bytes` from `offset` on, as `Disk.write`; ENOSPC where they reach past the window.
+  public func write(at offset: DiskOffset, from bytes: RawSpan) throws(DiskError) {
+    try checkEnd(offset, UInt64(bytes.byteCount))
+    try disk.write(at: start + offset.bytes, from: bytes)
+  }
+
+  /// Makes a range read as zeros, as `Disk.zero`; ENOSPC where it reaches past the window.
+  public func zero(at offset: DiskOffset, length: UInt64) throws(DiskError) {
+    try checkEnd(offset, length)
+    try disk.zero(at: start + offset.bytes, length: length)
+  }
+
+  /// Where in the disk it is.
+  public var range: Range<UInt64> { start.bytes..<start.bytes + size }
+
+  /// Whether `other` shows the same bytes.
+  public func isSame(as other: Window) -> Bool {
+    disk === other.disk && range == other.range
+  }
+
+  private func checkEnd(_ offset: DiskOffset, _ length: UInt64) throws(DiskError) {
+    guard offset.bytes <= size, length <= size - offset.bytes else {
+      throw DiskError(
+        .inputOutput, "\(length) bytes reach past the end", offset: offset.bytes,
+        systemError: ENOSPC)
+    }
   }
 
   /// `count` bytes from `offset` on, for headers and tables.

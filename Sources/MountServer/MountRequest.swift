@@ -10,6 +10,27 @@ public struct MountRequest: Sendable {
     case none
   }
 
+  /// Where writes go.
+  public enum Changes: Sendable, Equatable {
+    case refused
+    /// Into the image itself.
+    case inPlace
+    /// Into a file without a name: thrown away with the mount.
+    case scratch
+    /// Into the qcow2 file at this absolute path, which is made where it does not exist.
+    case overlay(String)
+
+    /// As `status.json` says it.
+    var name: String {
+      switch self {
+      case .refused: "refused"
+      case .inPlace: "inPlace"
+      case .scratch: "scratch"
+      case .overlay: "overlay"
+      }
+    }
+  }
+
   /// Absolute.
   public var image: String
   public var imageOptions: ImageOptions
@@ -24,6 +45,11 @@ public struct MountRequest: Sendable {
   /// Which partition stands in the regular file's place; nil for the whole disk.
   public var partition: Int?
   public var cache: Cache
+  public var changes: Changes
+  /// Whether to read an image that another program writes to.
+  public var sharesImage: Bool
+  /// Whether to go on with an overlay whose base is not what it was.
+  public var forcesBase: Bool
   /// Whether other users, root among them, may look.
   public var allowsOthers: Bool
   /// Whether the supervisor stays with the terminal.
@@ -32,7 +58,9 @@ public struct MountRequest: Sendable {
   public init(
     image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: MountPoint,
     sectorSize: UInt64? = nil, partition: Int? = nil,
-    cache: Cache = .kernel, allowsOthers: Bool = false, foreground: Bool = false
+    cache: Cache = .kernel, changes: Changes = .refused, sharesImage: Bool = false,
+    forcesBase: Bool = false,
+    allowsOthers: Bool = false, foreground: Bool = false
   ) {
     self.image = image
     self.imageOptions = imageOptions
@@ -42,6 +70,9 @@ public struct MountRequest: Sendable {
     self.sectorSize = sectorSize
     self.partition = partition
     self.cache = cache
+    self.changes = changes
+    self.sharesImage = sharesImage
+    self.forcesBase = forcesBase
     self.allowsOthers = allowsOthers
     self.foreground = foreground
   }

@@ -13,6 +13,10 @@ public struct MountStatus: Codable, Sendable {
   /// `mbr`, `gpt` or `none`.
   public var partitionTable: String
   public var readOnly: Bool
+  /// Where writes go: `refused`, `inPlace`, `scratch` or `overlay`.
+  public var changes: String
+  /// The file that keeps the changes.
+  public var overlay: String?
   /// `kernel` or `none`.
   public var cache: String
   public var daemonPid: Int32
@@ -23,8 +27,13 @@ public struct MountStatus: Codable, Sendable {
   /// answered is not among them.
   public var reads: UInt64
   public var bytesRead: UInt64
-  /// Reads that failed because the image is damaged, and the last one's reason.
+  /// Reads that failed because the image is damaged, and the last failure's reason.
   public var failedReads: UInt64
+  /// Write requests that were done, and their bytes.
+  public var writes: UInt64
+  public var bytesWritten: UInt64
+  /// Writes and flushes that failed.
+  public var failedWrites: UInt64
   public var lastFailure: String?
   /// What `mount` and `info` noted when the image was opened.
   public var notes: [String]

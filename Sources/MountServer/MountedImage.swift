@@ -3,71 +3,126 @@ internal import Glibc
 internal import ImageFormats
 internal import MountTree
 internal import Partitions
+internal import Synchronization
 
 /// An open image as a mount shows it: what stands in its tree, and what there is to say about it.
-struct MountedImage: Sendable {
+final class MountedImage: Sendable {
   /// For the person who mounts: what is odd about image and table.
   let notes: [String]
   let owner: MountOwner
+  let tree: MountTree
   private let request: MountRequest
+  private let source: WritableDisk
   private let disk: Window
-  private let table: PartitionTable
-  /// What stands in a regular file's place.
-  private let view: Window
+  /// As it was seen at the look of that number.
+  private let table: Mutex<(table: PartitionTable, look: Int)>
+  private let looks = Atomic<Int>(0)
   private let layer: LayerDescription
   private let snapshots: [DiskFolder.Snapshot]
   private let activity: MountActivity
+  /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
+  private let device = Mutex("")
   private let supervisor = getppid()
   private let started = time(nil)
 
-  /// - Throws: `notFound` for a partition that does not exist, naming those that do.
+  /// - Throws: `notFound` for a partition that does not exist, naming those that do; what keeps the
+  ///   image from being written to, where it is to be.
   init(
     _ image: OpenImage, request: MountRequest, activity: MountActivity
   ) throws(DiskError) {
     self.request = request
     self.activity = activity
-    disk = image.disk.whole
-    table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
-    view =
-      if let number = request.partition {
-        try disk.window(of: try table.partition(number))
-      } else {
-        disk
-      }
+    source = try WritableDisk(image, request: request)
+    disk = source.disk.whole
+    let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
     layer = image.disk.layers[0].description
-    snapshots = image.snapshots.map { snapshot in
+    var snapshots = image.snapshots.map { snapshot in
       DiskFolder.Snapshot(snapshot.name) { () throws(DiskError) in
         let disk = try snapshot.open().whole
         return DiskFolder(
           disk: disk, table: try PartitionTable.read(from: disk, sectorSize: request.sectorSize))
       }
     }
-    notes = image.notes + table.notes
+    if source.disk !== image.disk, request.changes != .inPlace {
+      let base = image.disk.whole
+      snapshots.append(
+        DiskFolder.Snapshot(PathParts(image.path).name) { () throws(DiskError) in
+          DiskFolder(
+            disk: base, table: try PartitionTable.read(from: base, sectorSize: request.sectorSize))
+        })
+    }
+    self.snapshots = snapshots
+    notes = image.notes + source.notes + table.notes
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
+    var lastWrite: (@Sendable () -> Int)? = nil
+    if source.disk.isWritable { lastWrite = { activity.lastWrite } }
     owner = MountOwner(
       user: geteuid(), group: getegid(),
       modified: timespec(tv_sec: modified.seconds, tv_nsec: modified.nanoseconds),
+      lastWrite: lastWrite,
       allowsOthers: request.allowsOthers, diskSize: disk.size)
+    if request.inPlaceOfFile {
+      // What stands in the regular file's place.
+      let view =
+        if let number = request.partition {
+          try disk.window(of: try table.partition(number))
+        } else {
+          disk
+        }
+      tree = MountTree(root: .file(view))
+    } else {
+      tree = MountTree(root: .directory { [] })
+    }
+    self.table = Mutex((table, 0))
+    showTable()
   }
 
-  /// - Parameter device: the mounted file system's number in the kernel's mount table.
-  func tree(device: String) -> MountTree {
-    guard !request.inPlaceOfFile else { return MountTree(root: .file(view)) }
-    let folder = DiskFolder(disk: disk, table: table, snapshots: snapshots)
-    let report = TreeItem(
-      "status.json",
-      .report { Array((JSON.text(of: status(device: device), pretty: true) + "\n").utf8) })
-    return MountTree(
-      root: .directory { () throws(DiskError) in try folder.items() + [report] })
+  func setDevice(_ number: String) { device.withLock { $0 = number } }
+
+  /// Something was written and its file closed: the partitions can be others now.
+  func contentChanged() {
+    guard !request.inPlaceOfFile else { return }
+    let number = looks.add(1, ordering: .relaxed).newValue
+    guard let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize) else {
+      return
+    }
+    // Of several that look at once, the one that began last has seen what all of them wrote.
+    self.table.withLock { seen in if number > seen.look { seen = (table, number) } }
+    showTable()
   }
 
-  func status(device: String) -> MountStatus {
+  /// Folders are listed again when somebody looks; what shows the same as before keeps its inode.
+  private func showTable() {
+    guard !request.inPlaceOfFile else { return }
+    tree.replaceRoot { [weak self] () throws(DiskError) in
+      guard let self else { return [] }
+      let folder = DiskFolder(
+        disk: disk, table: table.withLock { $0.table }, snapshots: snapshots)
+      return try folder.items() + [
+        TreeItem(
+          "status.json",
+          .report { [weak self] in
+            self.map { Array((JSON.text(of: $0.status, pretty: true) + "\n").utf8) } ?? []
+          })
+      ]
+    }
+  }
+
+  /// Returns when all that was written until now is on the disk.
+  func save() throws(DiskError) { try source.disk.flush() }
+
+  /// The same, and nothing is written afterwards.
+  func finish() throws(DiskError) { try source.finish() }
+
+  var status: MountStatus {
     MountStatus(
-      mountPoint: request.mountPoint, device: device, image: request.image, format: layer.format,
-      subformat: layer.subformat, virtualSize: disk.size, partitionTable: table.kind.rawValue,
-      readOnly: true, cache: request.cache.rawValue, daemonPid: getpid(),
-      supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
-      bytesRead: activity.bytesRead, failedReads: activity.failedReads,
+      mountPoint: request.mountPoint, device: device.withLock { $0 }, image: request.image,
+      format: layer.format, subformat: layer.subformat, virtualSize: disk.size,
+      partitionTable: table.withLock { $0.table.kind.rawValue }, readOnly: !source.disk.isWritable,
+      changes: request.changes.name, overlay: source.overlay, cache: request.cache.rawValue,
+      daemonPid: getpid(), supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
+      bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
+      bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, notes: notes)
   }
 }

@@ -45,7 +45,7 @@ public struct DiskFolder: Sendable {
           return TreeItem(
             name, .directory { () throws(DiskError) in try snapshot.open().items() })
         }
-      })
+      }, isFixed: true)
   }
 
   private func views() throws(DiskError) -> [TreeItem] {

@@ -32,6 +32,13 @@ public final class MountTree: Sendable {
     return try entries.get().first { $0.name.utf8.elementsEqual(name.utf8) }?.node
   }
 
+  /// From now on the root, which must be a directory, holds what `list` gives. What has the same name
+  /// and shows the same as before keeps its inode; the others live on for those who have them open.
+  public func replaceRoot(_ list: @escaping TreeItem.List) {
+    guard case .directory(let directory) = node(Self.rootID)?.content else { return }
+    directory.replace(list)
+  }
+
   private func makeNode(_ content: TreeItem.Content, id: UInt64, parent: UInt64) -> Node {
     switch content {
     case .file(let window): Node(id: id, parent: parent, content: .file(window))
@@ -41,16 +48,22 @@ public final class MountTree: Sendable {
       Node(
         id: id, parent: parent,
         content: .directory(
-          Lazy { [weak self] () throws(DiskError) -> [Node.Entry] in
-            let items = try list()
-            return self?.adopt(items, into: id) ?? []
+          Directory(list) { [weak self] items, known in
+            self?.adopt(items, known, into: id) ?? []
           }))
     }
   }
 
-  private func adopt(_ items: [TreeItem], into directory: UInt64) -> [Node.Entry] {
-    inodes.withLock { inodes in
-      items.map { item in
+  private func adopt(
+    _ items: [TreeItem], _ known: [Node.Entry], into directory: UInt64
+  ) -> [Node.Entry] {
+    items.map { item in
+      if let old = known.first(where: { $0.name.utf8.elementsEqual(item.name.utf8) }),
+        old.node.shows(item)
+      {
+        return old
+      }
+      return inodes.withLock { inodes in
         inodes.last += 1
         let node = makeNode(item.content, id: inodes.last, parent: directory)
         inodes.nodes[node.id] = node

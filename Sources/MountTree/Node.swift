@@ -3,7 +3,7 @@ public import DiskCore
 /// An inode: an item of the tree with its number, for as long as the mount lives.
 public final class Node: Sendable {
   public enum Content: Sendable {
-    case directory(Lazy<[Entry]>)
+    case directory(Directory)
     case file(Window)
     case link(String)
     case report(@Sendable () -> [UInt8])
@@ -18,17 +18,13 @@ public final class Node: Sendable {
   /// The folder it is in; the root is its own.
   public let parent: UInt64
   public let content: Content
-  /// Nothing on a read-only mount changes it, and counting can mean a walk over a table.
-  private let allocated: Lazy<UInt64>
+  private let allocated: AllocatedBytes
 
   init(id: UInt64, parent: UInt64, content: Content) {
     self.id = id
     self.parent = parent
     self.content = content
-    allocated = Lazy {
-      guard case .file(let window) = content else { return 0 }
-      return window.allocatedBytes()
-    }
+    allocated = AllocatedBytes()
   }
 
   public enum Kind: Sendable { case directory, file, link }
@@ -47,8 +43,8 @@ public final class Node: Sendable {
       return Attributes(permissions: 0o555, size: 0, allocatedBytes: 0)
     case .file(let window):
       return Attributes(
-        permissions: 0o444, size: window.size,
-        allocatedBytes: (try? allocated.get()) ?? window.size)
+        permissions: window.disk.isWritable ? 0o644 : 0o444, size: window.size,
+        allocatedBytes: allocated.of(window))
     case .link(let target):
       return Attributes(permissions: 0o777, size: UInt64(target.utf8.count), allocatedBytes: 0)
     case .report(let text):
@@ -59,6 +55,21 @@ public final class Node: Sendable {
   /// False for what differs from look to look and must not be cached.
   public var isLasting: Bool {
     if case .report = content { false } else { true }
+  }
+}
+
+extension Node {
+  /// Whether it shows what `item` describes; a folder does from now on.
+  func shows(_ item: TreeItem) -> Bool {
+    switch (content, item.content) {
+    case (.file(let mine), .file(let other)): return mine.isSame(as: other)
+    case (.link(let mine), .link(let other)): return mine == other
+    case (.report, .report): return true
+    case (.directory(let directory), .directory(let list)):
+      if !item.isFixed { directory.replace(list) }
+      return true
+    default: return false
+    }
   }
 }
 

@@ -2,10 +2,12 @@ public import DiskCore
 
 /// Something that a mount shows, described before it has an inode.
 public struct TreeItem: Sendable {
+  public typealias List = @Sendable () throws(DiskError) -> [TreeItem]
+
   public enum Content: Sendable {
     /// Listed when somebody first looks inside, so that nothing is read for a folder that nobody
     /// opens.
-    case directory(@Sendable () throws(DiskError) -> [TreeItem])
+    case directory(List)
     /// A view of a disk's bytes.
     case file(Window)
     /// A symbolic link, relative to its folder.
@@ -16,9 +18,12 @@ public struct TreeItem: Sendable {
 
   public let name: String
   public let content: Content
+  /// Whether a folder stays as it is while what is beside it changes.
+  public let isFixed: Bool
 
-  public init(_ name: String, _ content: Content) {
+  public init(_ name: String, _ content: Content, isFixed: Bool = false) {
     self.name = name
     self.content = content
+    self.isFixed = isFixed
   }
 }

@@ -9,13 +9,15 @@ struct MountCommand: ParsableCommand {
     abstract: "Show an image's disk and partitions as files.",
     discussion: """
       The mount point is an empty folder, or a regular file that the disk is shown in place of. \
-      Without one, a folder is made and its path printed. The image is never written to. What is odd \
+      Without one, a folder is made and its path printed. The image itself is never written to but with --write. What is odd \
       about an image is said on a terminal; 'info' and status.json always have it.
 
       Examples:
 
         $ platter mount disk.vhd mnt && ls mnt
         by-label  by-partlabel  by-partuuid  by-uuid  disk  p1  p2  status.json
+        $ platter mount --scratch disk.vhd mnt && mkfs.ext4 -F mnt/p2
+        $ platter mount --overlay work.qcow2 disk.vhd mnt
         $ touch boot.img && platter mount --partition 1 disk.vhd boot.img
       """)
 
@@ -33,6 +35,24 @@ struct MountCommand: ParsableCommand {
       faster for those who stream a disk once in large pieces.
       """)
   var cache: MountRequest.Cache = .kernel
+
+  @Flag(help: "Let writes go into the image itself: a raw image, a fixed VHD or a flat VMDK.")
+  var write = false
+
+  @Flag(help: "Let writes go into a file of their own, thrown away at unmount.")
+  var scratch = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Let writes go into this qcow2 file, made where it does not exist; the image is not touched.",
+      valueName: "file"))
+  var overlay: String?
+
+  @Flag(help: "Go on with an overlay although its base is not what it was.")
+  var forceBase = false
+
+  @Flag(help: "Show, read-only, an image that another program has open for writing.")
+  var forceShare = false
 
   @Flag(help: "Let other users, root among them, look (needs user_allow_other in /etc/fuse.conf).")
   var allowOther = false
@@ -60,13 +80,35 @@ struct MountCommand: ParsableCommand {
     options.allowedPaths = options.allowedPaths.map(absolute)
     let request = MountRequest(
       image: absolute(image.image), imageOptions: options, mountPoint: point,
-      sectorSize: image.sectorSize, partition: partition, cache: cache, allowsOthers: allowOther,
+      sectorSize: image.sectorSize, partition: partition, cache: cache, changes: changes,
+      sharesImage: forceShare, forcesBase: forceBase, allowsOthers: allowOther,
       foreground: foreground)
     if foreground {
       let status = try Launcher.runInForeground(request) { tell($0, point) }
       throw ExitCode(status)
     }
     tell(try Launcher.start(request), point)
+  }
+
+  private var changes: MountRequest.Changes {
+    if write { return .inPlace }
+    if scratch { return .scratch }
+    return overlay.map { .overlay(absolute($0)) } ?? .refused
+  }
+
+  func validate() throws {
+    guard [write, scratch, overlay != nil].count(where: { $0 }) < 2 else {
+      throw ValidationError("--write, --scratch and --overlay are three places: choose one")
+    }
+    if forceShare, changes != .refused {
+      throw ValidationError("--force-share is for looking only: it does not go with writing")
+    }
+    if forceBase, overlay == nil {
+      throw ValidationError("--force-base is about the base of an --overlay")
+    }
+    if image.snapshot != nil, write {
+      throw ValidationError("a snapshot cannot be written to; --overlay FILE keeps changes to it")
+    }
   }
 
   private func tell(_ notes: [String], _ point: MountPoint) {

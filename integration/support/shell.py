@@ -18,9 +18,9 @@ session: Session = None  # Made by conftest.py before any test is read.
 
 PACKAGES = {
     "blkid": "util-linux", "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs",
-    "losetup": "mount", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools",
+    "fio": "fio", "losetup": "mount", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools",
     "mkswap": "util-linux",
-    "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux",
+    "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux",
     "sfdisk": "fdisk", "time": "time", "unshare": "util-linux",
 }
 

@@ -12,17 +12,22 @@ final class ControlServer: Sendable {
   private let signals: CInt
   private let supervisor: SupervisorLink
   private let status: @Sendable () -> MountStatus
+  private let saving: @Sendable () throws(DiskError) -> Void
   /// Clients to tell when the mount has ended.
   private let waiting = Mutex<[CInt]>([])
 
+  /// - Parameter saving: returns when all that was written is on the disk; for a daemon that must end
+  ///   while its mount is still held.
   /// - Throws: what kept the socket from being made.
   init(
     mount: ActiveMount, signals: consuming SignalDescriptor, supervisor: SupervisorLink,
-    status: @escaping @Sendable () -> MountStatus
+    status: @escaping @Sendable () -> MountStatus,
+    saving: @escaping @Sendable () throws(DiskError) -> Void
   ) throws(DiskError) {
     self.mount = mount
     self.supervisor = supervisor
     self.status = status
+    self.saving = saving
     // Both are the daemon's until it ends.
     self.signals = signals.relinquish()
     path = try RuntimeFolder.socket(of: mount.device)
@@ -112,10 +117,16 @@ final class ControlServer: Sendable {
     }
   }
 
-  /// Ends the daemon while the kernel still holds the connection. Nothing can be unwritten on a mount
-  /// that is read only.
+  /// Ends the daemon while the kernel still holds the connection.
   private func end() -> Never {
-    finish(failure: nil)
-    _exit(0)
+    do throws(DiskError) {
+      try saving()
+      finish(failure: nil)
+      _exit(0)
+    } catch {
+      supervisor.channel.send(.failed(line: error.description))
+      finish(failure: error)
+      _exit(1)
+    }
   }
 }

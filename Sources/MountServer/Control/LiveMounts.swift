@@ -57,13 +57,7 @@ public enum LiveMounts {
     // Said before the unmount, after which there may be nobody to hear it.
     let client = ControlClient.connect(socket, saying: .wait, patience: 10)
     let isWaitedFor = client?.isWaitedFor() ?? false
-    do throws(DiskError) {
-      try Fusermount.unmount(entry.mountPoint, lazily: false)
-    } catch {
-      guard error.kind == .busy else { throw error }
-      throw DiskError(
-        .busy, "is in use\(OpenFiles.description(under: entry.mountPoint))", path: path)
-    }
+    try unmountUnused(entry, path)
     guard isWaitedFor, let client else { return }
     // The kernel ends the connection at once, unless another namespace has a copy of the mount.
     if !client.hasAnswer(within: 1000) {
@@ -75,6 +69,27 @@ public enum LiveMounts {
       throw DiskError(.inputOutput, words, path: path)
     }
     if let supervisor { waitForEnd(of: supervisor) }
+  }
+
+  /// - Throws: `busy` naming who uses it. The daemon of a writable mount can use it itself for a moment
+  ///   (`SingleView`): where nobody is to be seen, it is tried again.
+  private static func unmountUnused(
+    _ entry: MountTable.Entry, _ path: String
+  ) throws(DiskError) {
+    var tries = 0
+    while true {
+      do throws(DiskError) {
+        return try Fusermount.unmount(entry.mountPoint, lazily: false)
+      } catch {
+        guard error.kind == .busy else { throw error }
+        let users = OpenFiles.description(under: entry.mountPoint)
+        tries += 1
+        guard users.isEmpty, tries < 5 else {
+          throw DiskError(.busy, "is in use\(users)", path: path)
+        }
+        usleep(50_000)
+      }
+    }
   }
 
   /// The supervisor has only to notice that its daemon ended.

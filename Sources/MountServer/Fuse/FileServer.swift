@@ -9,32 +9,68 @@ final class FileServer: Sendable {
   /// What nothing on a read-only mount can change may be remembered for a day.
   private static let lasting = 86400.0
 
-  private let tree: MountTree
-  private let owner: MountOwner
-  private let activity: MountActivity
+  let tree: MountTree
+  let owner: MountOwner
+  let activity: MountActivity
+  let changes: ViewChanges
+  let writing = WritingHandles()
+  /// Nil where there are other views, or nothing can be written.
+  let single: SingleView?
+  let contentChanged: @Sendable () -> Void
   private let cache: MountRequest.Cache
+  /// Whether another program may be changing the image: then nothing is kept from one open to the next.
+  private let isShared: Bool
   private let started: @Sendable () -> Void
 
-  /// - Parameter started: called once when the kernel and the daemon have agreed on the protocol:
-  ///   from then on the mount can be used.
+  /// - Parameters:
+  ///   - single: the mount itself, of a writable mount in a regular file's place.
+  ///   - contentChanged: called after something was written, when its file is closed.
+  ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
+  ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
+    isShared: Bool = false, single: ActiveMount? = nil,
+    contentChanged: @escaping @Sendable () -> Void,
     started: @escaping @Sendable () -> Void
   ) {
     self.tree = tree
     self.owner = owner
     self.activity = activity
     self.cache = cache
+    self.isShared = isShared
+    self.contentChanged = contentChanged
     self.started = started
+    let changes = ViewChanges(activity: activity)
+    self.changes = changes
+    // Without the page cache there is nothing to collect writes in.
+    self.single =
+      cache == .none
+      ? nil
+      : single.map {
+        SingleView($0, modified: owner.modified, kernel: changes.kernel)
+      }
+  }
+
+  /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
+  /// each time: a name can lead to another partition, and a time changes with a write through another
+  /// view. Of a single view it knows all but the allocated size itself, and asks before each write.
+  var validity: Double {
+    if single != nil { return 1 }
+    return owner.isWritable ? 0 : Self.lasting
   }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
     // are written, not spliced: splicing costs three quarters of the speed (DESIGN section 7).
+    // With O_TRUNC at open the kernel would take the file for empty; asked to change the size first, we
+    // say what the size is.
     let unwanted =
-      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
+      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE
+      | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC
     connection.want &= ~UInt32(unwanted)
-    started()
+    guard let single else { return started() }
+    connection.want |= connection.capable & UInt32(FUSE_CAP_WRITEBACK_CACHE)
+    single.prepare(then: started)
   }
 
   func lookup(_ name: String, in parent: UInt64, _ request: consuming FuseRequest) {
@@ -45,18 +81,24 @@ final class FileServer: Sendable {
       var entry = fuse_entry_param()
       entry.ino = node.id
       entry.attr = owner.status(of: node)
-      entry.attr_timeout = node.isLasting ? Self.lasting : 0
-      entry.entry_timeout = Self.lasting
+      entry.attr_timeout = node.isLasting ? validity : 0
+      entry.entry_timeout = validity
       request.reply(entry: entry)
     } catch {
       fail(request, error)
     }
   }
 
-  func attributes(of id: UInt64, _ request: consuming FuseRequest) {
+  /// - Parameter file: the handle on whose behalf the kernel asks, if any.
+  func attributes(
+    of id: UInt64, through file: OpenFile?, _ request: consuming FuseRequest
+  ) {
+    if let single, file?.view?.isWritable == true, single.takeOverrun() {
+      return request.reply(errno: ENOSPC)
+    }
     guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
     request.reply(
-      attributes: owner.status(of: node), validFor: node.isLasting ? Self.lasting : 0)
+      attributes: owner.status(of: node), validFor: node.isLasting ? validity : 0)
   }
 
   func link(of id: UInt64, _ request: consuming FuseRequest) {
@@ -70,21 +112,49 @@ final class FileServer: Sendable {
     _ id: UInt64, _ file: UnsafeMutablePointer<fuse_file_info>, _ request: consuming FuseRequest
   ) {
     let opened: OpenFile
+    let writes = unsafe file.pointee.flags & O_ACCMODE != O_RDONLY
+    unsafe file.pointee.noflush = writes ? 0 : 1
     switch tree.node(id)?.content {
     case .file(let window):
-      opened = OpenFile(.window(window))
-      unsafe file.pointee.direct_io = cache == .none ? 1 : 0
-      unsafe file.pointee.keep_cache = cache == .none ? 0 : 1
+      guard window.disk.isWritable else {
+        guard !writes else { return request.reply(errno: EROFS) }
+        opened = OpenFile(.window(window), isCached: cache == .kernel)
+        unsafe file.pointee.keep_cache = isShared ? 0 : 1
+        break
+      }
+      opened = open(id, window, forWriting: writes, by: request.thread)
+      unsafe file.pointee.keep_cache = opened.view?.opening.keepsPages == true ? 1 : 0
     case .report(let text):
-      opened = OpenFile(.text(text()))
-      unsafe file.pointee.direct_io = 1
+      guard !writes else { return request.reply(errno: EACCES) }
+      opened = OpenFile(.text(text()), isCached: false)
     case .directory: return request.reply(errno: EISDIR)
     case .link, nil: return request.reply(errno: ENOENT)
     }
-    unsafe file.pointee.noflush = 1
+    unsafe file.pointee.direct_io = opened.isCached ? 0 : 1
     let handle = opened.makeHandle()
     unsafe file.pointee.fh = handle
-    if unsafe !request.reply(opened: file) { OpenFile.release(handle: handle) }
+    if unsafe !request.reply(opened: file) {
+      closed(opened)
+      OpenFile.release(handle: handle)
+    }
+  }
+
+  func closed(_ file: OpenFile) {
+    guard let view = file.view else { return }
+    changes.caches.close(view.node, view.opening)
+    if view.isWritable { writing.remove(file) }
+  }
+
+  /// A view of a disk that can change.
+  private func open(
+    _ id: UInt64, _ window: Window, forWriting: Bool, by thread: pid_t
+  ) -> OpenFile {
+    let opening = cache == .kernel ? changes.caches.open(id, window) : .direct
+    let file = OpenFile(
+      .window(window), isCached: opening.isCached,
+      view: OpenFile.View(node: id, opening: opening, isWritable: forWriting))
+    if forWriting { writing.add(file, to: id, by: thread) }
+    return file
   }
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
@@ -108,7 +178,7 @@ final class FileServer: Sendable {
         activity.didRead(count)
         unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
       } catch {
-        let readable = cache == .none ? unsafe readablePrefix(of: window, at: start, room) : 0
+        let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
         guard readable > 0 else { return fail(request, error) }
         unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
       }
@@ -167,6 +237,14 @@ final class FileServer: Sendable {
     }
     let start = DiskOffset(UInt64(offset))
     guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
+    // Of a single view the kernel can hold data where we see a hole.
+    if single != nil, !writing.isEmpty {
+      switch whence {
+      case SeekWhence.data: return request.reply(position: offset)
+      case SeekWhence.hole: return request.reply(position: off_t(window.size))
+      default: return request.reply(errno: EINVAL)
+      }
+    }
     do throws(DiskError) {
       switch whence {
       case SeekWhence.data:

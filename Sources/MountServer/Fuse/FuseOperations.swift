@@ -19,11 +19,13 @@ enum FuseOperations {
       let server = request.server
       server.lookup(unsafe String(cString: name), in: parent, request)
     }
-    unsafe table.getattr = { raw, node, _ in
+    unsafe table.getattr = { raw, node, file in
       guard let raw = unsafe raw else { return }
       let request = unsafe FuseRequest(raw)
       let server = request.server
-      server.attributes(of: node, request)
+      server.attributes(
+        of: node, through: unsafe file.flatMap { unsafe OpenFile.of(handle: $0.pointee.fh) },
+        request)
     }
     unsafe table.readlink = { raw, node in
       guard let raw = unsafe raw else { return }
@@ -47,8 +49,8 @@ enum FuseOperations {
     unsafe table.release = { raw, _, file in
       guard let raw = unsafe raw, let file = unsafe file else { return }
       let request = unsafe FuseRequest(raw)
-      unsafe OpenFile.release(handle: file.pointee.fh)
-      request.reply(errno: 0)
+      let server = request.server
+      unsafe server.release(file.pointee.fh, request)
     }
     unsafe table.readdir = { raw, node, size, offset, _ in
       guard let raw = unsafe raw else { return }
@@ -69,6 +71,59 @@ enum FuseOperations {
       let server = request.server
       server.fileSystemStatus(request)
     }
+    addChanges(to: &table)
     return table
+  }
+
+  /// What only comes on a writable mount.
+  private static func addChanges(to table: inout fuse_lowlevel_ops) {
+    unsafe table.write = { raw, _, bytes, count, offset, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.write(
+        UnsafeRawBufferPointer(start: bytes, count: count),
+        to: OpenFile.of(handle: file.pointee.fh), offset: offset, request)
+    }
+    unsafe table.fallocate = { raw, _, mode, offset, length, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.allocate(
+        OpenFile.of(handle: file.pointee.fh), mode: mode, offset: offset, length: length, request)
+    }
+    unsafe table.fsync = { raw, _, _, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.synchronize(OpenFile.of(handle: file.pointee.fh), request)
+    }
+    unsafe table.flush = { raw, _, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.flush(OpenFile.of(handle: file.pointee.fh), request)
+    }
+    unsafe table.setattr = { raw, node, wanted, fields, file in
+      guard let raw = unsafe raw, let wanted = unsafe wanted else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.setAttributes(
+        of: node, wanted.pointee, changing: fields,
+        through: file.flatMap { unsafe OpenFile.of(handle: $0.pointee.fh) }, request)
+    }
+    // What the tree holds is the image's: nothing can be added, renamed or taken away.
+    unsafe table.mknod = { raw, _, _, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.mkdir = { raw, _, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.unlink = { raw, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.rmdir = { raw, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.symlink = { raw, _, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.rename = { raw, _, _, _, _, _ in unsafe FuseOperations.refuse(raw) }
+    unsafe table.link = { raw, _, _, _ in unsafe FuseOperations.refuse(raw) }
+  }
+
+  private static func refuse(_ raw: fuse_req_t?) {
+    guard let raw = unsafe raw else { return }
+    unsafe FuseRequest(raw).reply(errno: EPERM)
   }
 }

@@ -16,6 +16,14 @@ internal import Glibc
     unsafe Unmanaged<FileServer>.fromOpaque(fuse_req_userdata(raw)).takeUnretainedValue()
   }
 
+  /// Whose request it is.
+  var thread: pid_t { unsafe fuse_req_ctx(raw).pointee.pid }
+
+  consuming func reply(written count: Int) {
+    unsafe fuse_reply_write(raw, count)
+    discard self
+  }
+
   /// Answers without data: 0 for success, otherwise an errno.
   consuming func reply(errno: CInt) {
     unsafe fuse_reply_err(raw, errno)

@@ -18,6 +18,8 @@ enum FuseSession {
       throw DiskError(.inputOutput, "libfuse cannot start a session")
     }
     defer { unsafe fuse_session_destroy(session) }
+    unsafe server.changes.kernel.attach(session)
+    defer { server.changes.finish() }
     // From here on libfuse closes it.
     guard unsafe fuse_session_mount(session, "/dev/fd/\(device.relinquish())") == 0 else {
       throw DiskError(.inputOutput, "libfuse does not take the open /dev/fuse")

@@ -7,10 +7,15 @@ struct MountOwner: Sendable {
   let group: gid_t
   /// The image's own.
   let modified: timespec
+  /// When something was last written through the mount, in nanoseconds since 1970; nil on a read-only
+  /// one, 0 for never.
+  let lastWrite: (@Sendable () -> Int)?
   /// Without `--allow-other` the kernel keeps everybody else out, and the modes say so.
   let allowsOthers: Bool
   /// Of the whole disk, in bytes.
   let diskSize: UInt64
+
+  var isWritable: Bool { lastWrite != nil }
 
   func status(of node: Node) -> stat {
     let attributes = node.attributes
@@ -23,6 +28,10 @@ struct MountOwner: Sendable {
     status.st_blksize = 4096
     status.st_blocks = blkcnt_t((attributes.allocatedBytes + 511) / 512)
     var time = modified
+    if let lastWrite, case let nanoseconds = lastWrite(), nanoseconds > 0 {
+      time = timespec(
+        tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    }
     if !node.isLasting { unsafe clock_gettime(CLOCK_REALTIME, &time) }
     status.st_mtim = time
     status.st_ctim = time
@@ -49,7 +58,7 @@ struct MountOwner: Sendable {
     status.f_frsize = 4096
     status.f_blocks = UInt((diskSize + 4095) / 4096)
     status.f_namemax = 255
-    status.f_flag = UInt(ST_RDONLY)
+    status.f_flag = isWritable ? 0 : UInt(ST_RDONLY)
     return status
   }
 }

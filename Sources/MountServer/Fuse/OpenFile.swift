@@ -1,4 +1,6 @@
 internal import DiskCore
+internal import MountTree
+internal import Synchronization
 
 /// What a file handle of the kernel's stands for. It lives from open to release and is reached
 /// through the handle itself, so that a read looks nothing up.
@@ -9,9 +11,55 @@ final class OpenFile: Sendable {
     case text([UInt8])
   }
 
-  let content: Content
+  /// A view of a disk that can change.
+  struct View: Sendable {
+    /// Its inode.
+    let node: UInt64
+    let opening: ViewCaches.Opening
+    let isWritable: Bool
+  }
 
-  init(_ content: Content) { self.content = content }
+  let content: Content
+  /// Whether the kernel keeps pages of what is read through it.
+  let isCached: Bool
+  /// Nil for what nobody can change.
+  let view: View?
+  /// Whether something was written since the handle was last closed by one of its holders.
+  let hasNews = Atomic<Bool>(false)
+  /// For a handle whose opener believes that the file was emptied (`O_TRUNC`).
+  private let written = Mutex<WrittenRanges?>(nil)
+
+  init(_ content: Content, isCached: Bool = true, view: View? = nil) {
+    self.content = content
+    self.isCached = isCached
+    self.view = view
+  }
+
+  /// It was opened with `O_TRUNC`.
+  func wasEmptied() { written.withLock { $0 = WrittenRanges() } }
+
+  func willWrite(_ range: Range<UInt64>) {
+    written.withLock { $0?.add(range) }
+  }
+
+  /// What its opener skipped and expects to be zeros, each time once.
+  func takeGaps() -> [Range<UInt64>] {
+    written.withLock { written in
+      let gaps = written?.gaps ?? []
+      for gap in gaps { written?.add(gap) }
+      return gaps
+    }
+  }
+
+  /// Whether its opener can believe that the file has this size, of a window of `limit` bytes; from now
+  /// on what is missing to that size was skipped.
+  func accepts(size: UInt64, limit: UInt64) -> Bool {
+    written.withLock { written in
+      guard let end = written?.end, end <= size, size <= limit else { return false }
+      written?.addEnd(size)
+      return true
+    }
+  }
 
   /// The handle to give to the kernel, which then owns the file until `release(handle:)`.
   func makeHandle() -> UInt64 {

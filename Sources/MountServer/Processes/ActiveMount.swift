@@ -22,7 +22,8 @@ struct ActiveMount: Sendable {
       throw DiskError(.busy, "something else was just mounted there", path: request.mountPoint)
     }
     let descriptor = try Fusermount.mount(
-      request.mountPoint, source: request.image, allowsOthers: request.allowsOthers)
+      request.mountPoint, source: request.image, readOnly: request.changes == .refused,
+      allowsOthers: request.allowsOthers)
     guard let entry = MountTable.entry(at: request.mountPoint) else {
       throw DiskError(
         .inputOutput, "fusermount3 mounted, but the mount cannot be seen", path: request.mountPoint)

@@ -30,16 +30,25 @@ enum Daemon {
       case .serve(let device) = message
     else { throw DiskError(.inputOutput, "the supervisor gave no /dev/fuse") }
     let connection = OwnedDescriptor(adopting: number)
-    let control = try ControlServer(
-      mount: ActiveMount(mountPoint: request.mountPoint, device: device), signals: signals,
-      supervisor: supervisor, status: { mounted.status(device: device) })
-    control.start()
+    mounted.setDevice(device)
     let notes = mounted.notes
+    let mount = ActiveMount(mountPoint: request.mountPoint, device: device)
     let server = FileServer(
-      tree: mounted.tree(device: device), owner: mounted.owner, activity: activity,
-      cache: request.cache, started: { supervisor.channel.send(.ready(notes: notes)) })
+      tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
+      isShared: request.sharesImage,
+      single: request.inPlaceOfFile && request.changes != .refused ? mount : nil,
+      contentChanged: { mounted.contentChanged() },
+      started: { supervisor.channel.send(.ready(notes: notes)) })
+    let control = try ControlServer(
+      mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },
+      saving: { () throws(DiskError) in
+        server.changes.writeBack()
+        try mounted.save()
+      })
+    control.start()
     do throws(DiskError) {
       try FuseSession.serve(connection, by: server)
+      try mounted.finish()
       control.finish(failure: nil)
     } catch {
       control.finish(failure: error)

@@ -12,12 +12,14 @@ enum Fusermount {
   /// - Throws: `unavailable` where the machine lacks something, saying what; otherwise what
   ///   fusermount3 said.
   static func mount(
-    _ mountPoint: String, source: String, allowsOthers: Bool
+    _ mountPoint: String, source: String, readOnly: Bool, allowsOthers: Bool
   ) throws(DiskError) -> OwnedDescriptor {
     try requireDevice()
     let (ours, theirs) = try Channel.streamPair()
     let channel = OwnedDescriptor(adopting: ours)
-    var options = ["ro", "nosuid", "nodev", "default_permissions", "subtype=platter"]
+    var options = [
+      readOnly ? "ro" : "rw", "nosuid", "nodev", "default_permissions", "subtype=platter",
+    ]
     if allowsOthers { options.append("allow_other") }
     options.append("fsname=" + escaped(source))
     let run = try start(["-o", options.joined(separator: ","), "--", mountPoint], passing: theirs)

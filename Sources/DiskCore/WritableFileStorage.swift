@@ -1,0 +1,109 @@
+internal import CPosix
+internal import Glibc
+
+/// A regular file, open for reading and writing.
+public final class WritableFileStorage: WritableStorage {
+  private let file: FileStorage
+
+  /// - Parameter descriptor: open for both.
+  /// - Throws: `invalidRequest` for what is no regular file or block device.
+  public init(adopting descriptor: consuming OwnedDescriptor, path: String) throws(DiskError) {
+    file = try FileStorage(adopting: descriptor, path: path)
+  }
+
+  /// Opens `path` for both.
+  public convenience init(path: String) throws(DiskError) {
+    let number = unsafe Glibc.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard number >= 0 else { throw DiskError(system: errno, "cannot open for writing", path: path) }
+    try self.init(adopting: OwnedDescriptor(adopting: number), path: path)
+  }
+
+  /// Opens the very file that `file` has open for reading, wherever its path leads by now.
+  ///
+  /// - Throws: `permissionDenied` where this user may not write to it.
+  public convenience init(reopening file: FileStorage) throws(DiskError) {
+    let number = unsafe Glibc.open(
+      file.descriptor.procPath, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard number >= 0 else {
+      throw DiskError(system: errno, "cannot open for writing", path: file.path)
+    }
+    try self.init(adopting: OwnedDescriptor(adopting: number), path: file.path)
+    guard identity == file.identity else {
+      throw DiskError(.inputOutput, "another file was found in its place", path: file.path)
+    }
+  }
+
+  /// Makes an empty file that does not exist yet.
+  public convenience init(creating path: String) throws(DiskError) {
+    let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard number >= 0 else { throw DiskError(system: errno, "cannot make", path: path) }
+    try self.init(adopting: OwnedDescriptor(adopting: number), path: path)
+  }
+
+  public var path: String { file.path }
+  public var size: UInt64 { file.size }
+  public var identity: FileIdentity? { file.identity }
+  public var allocatedBytes: UInt64 { file.allocatedBytes }
+  public var modificationTime: (seconds: Int, nanoseconds: Int) { file.modificationTime }
+  /// For locks and ioctls.
+  public var descriptor: CInt { file.descriptor.number }
+
+  public func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
+    try file.read(at: offset, into: &buffer)
+  }
+
+  public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
+    try file.region(at: offset, limit: limit)
+  }
+
+  public func write(_ bytes: RawSpan, at offset: FileOffset) throws(DiskError) {
+    var failure: CInt = 0
+    unsafe bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count, failure == 0 {
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+        let count = unsafe pwrite(
+          descriptor, rest.baseAddress, rest.count, off_t(offset.bytes) + off_t(done))
+        if count > 0 {
+          done += count
+        } else if count == 0 {
+          failure = ENOSPC
+        } else if errno != EINTR {
+          failure = errno
+        }
+      }
+    }
+    if failure != 0 {
+      throw DiskError(system: failure, "cannot write", path: path, offset: offset.bytes)
+    }
+    file.grow(to: offset.bytes + UInt64(bytes.byteCount))
+  }
+
+  public func flush() throws(DiskError) {
+    guard fdatasync(descriptor) == 0 else {
+      throw DiskError(system: errno, "cannot write it to the disk", path: path)
+    }
+  }
+
+  public func resize(to size: UInt64) throws(DiskError) {
+    guard ftruncate(descriptor, off_t(size)) == 0 else {
+      throw DiskError(system: errno, "cannot change its size", path: path)
+    }
+    file.setSize(size)
+  }
+
+  public func punch(at offset: FileOffset, length: UInt64) throws(DiskError) {
+    if platter_punch(descriptor, off_t(offset.bytes), off_t(length)) == 0 { return }
+    // EINVAL: a block device gives back whole sectors only.
+    guard errno == EOPNOTSUPP || errno == EINVAL || errno == ENODEV else {
+      throw DiskError(system: errno, "cannot give back space", path: path, offset: offset.bytes)
+    }
+    let zeros = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))
+    var done: UInt64 = 0
+    while done < length {
+      let count = Int(min(length - done, UInt64(zeros.count)))
+      try unsafe write(zeros.span.bytes.extracting(0..<count), at: offset + done)
+      done += UInt64(count)
+    }
+  }
+}

@@ -1,0 +1,64 @@
+internal import DiskCore
+internal import ImageFormats
+internal import Overlays
+
+/// The disk that a mount shows, with what takes its writes.
+struct WritableDisk: Sendable {
+  let disk: Disk
+  /// The file that the changes are kept in, where that is not the image itself.
+  let overlay: String?
+  /// What to know about where the changes go.
+  let notes: [String]
+  /// Whether the changes outlive the mount.
+  private let isKept: Bool
+  private let close: @Sendable () throws(DiskError) -> Void
+
+  /// - Throws: `busy` where another program uses the image in a way that does not go together with
+  ///   ours; what keeps the image from being written to.
+  init(_ image: OpenImage, request: MountRequest) throws(DiskError) {
+    let files = image.disk.files
+    switch request.changes {
+    case .refused:
+      try Self.lock(files, request.sharesImage ? .readShared : .read)
+      self.init(image.disk)
+    case .inPlace:
+      try Self.lock(files, .write)
+      self.init(try Disk(layers: [InPlaceLayer(image.disk.layers)]))
+    case .scratch:
+      try Self.lock(files, .read)
+      let (overlay, notes) = try OverlayFile.scratch(on: image)
+      self.init(try Disk(layers: [overlay] + image.disk.layers), nil, notes, isKept: false)
+    case .overlay(let path):
+      try Self.lock(files, .read)
+      let (overlay, notes) = try OverlayFile.open(
+        path, on: image, request.imageOptions, forcesBase: request.forcesBase)
+      self.init(
+        try Disk(layers: [overlay] + image.disk.layers), path, notes + overlay.description.notes
+      ) { () throws(DiskError) in try overlay.close() }
+    }
+  }
+
+  private init(
+    _ disk: Disk, _ overlay: String? = nil, _ notes: [String] = [], isKept: Bool = true,
+    close: @escaping @Sendable () throws(DiskError) -> Void = {}
+  ) {
+    self.disk = disk
+    self.overlay = overlay
+    self.notes = notes
+    self.isKept = isKept
+    self.close = close
+  }
+
+  private static func lock(_ files: [any Storage], _ use: ImageLock.Use) throws(DiskError) {
+    for case let file as FileStorage in files.flatMap(\.parts) {
+      try ImageLock.take(use, on: file.descriptorNumber, path: file.path)
+    }
+  }
+
+  /// Returns when all that was written is on the disk. Nothing may be written afterwards.
+  func finish() throws(DiskError) {
+    guard isKept else { return }
+    try disk.flush()
+    try close()
+  }
+}

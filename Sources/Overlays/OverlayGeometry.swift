@@ -1,0 +1,55 @@
+/// The sizes that follow from the size of a cluster (qcow2 specification, "Cluster mapping",
+/// "Extended L2 Entries", "Host cluster management").
+struct OverlayGeometry: Sendable, Equatable {
+  /// 16 KiB, the smallest with extended L2 entries, to 2 MiB, the largest that QEMU opens.
+  static let clusterBits = 14...21
+
+  /// 128 KiB clusters of 4 KiB subclusters.
+  static let standard = OverlayGeometry(bits: 17)
+
+  /// Within `clusterBits`.
+  let bits: Int
+
+  var clusterSize: UInt64 { 1 << UInt64(bits) }
+  /// A subcluster, in bytes.
+  var unit: UInt64 { clusterSize / 32 }
+  /// Two words of 8 bytes each.
+  var entriesPerTable: Int { Int(clusterSize / 16) }
+  /// How much of the disk one L2 table maps, in bytes.
+  var bytesPerTable: UInt64 { clusterSize * UInt64(entriesPerTable) }
+  /// How many clusters one refcount block counts, in 16 bits each.
+  var countsPerBlock: UInt64 { clusterSize / 2 }
+  /// Entries of the refcount table in one cluster.
+  var blocksPerCluster: Int { Int(clusterSize / 8) }
+
+  /// Calls `body` for each cluster that the bytes `range` of a table's part of the disk touch, with
+  /// the bits of the subclusters touched.
+  func forEachCluster(_ range: Range<UInt64>, _ body: (Int, UInt32) -> Void) {
+    var at = range.lowerBound
+    while at < range.upperBound {
+      let cluster = at / clusterSize
+      let start = cluster * clusterSize
+      let end = min(range.upperBound, start + clusterSize)
+      let units = Int((at - start) / unit)..<Int((end - start + unit - 1) / unit)
+      body(Int(cluster), L2Entry.mask(units))
+      at = end
+    }
+  }
+
+  /// How many clusters `bytes` fill, the last one perhaps in part.
+  func clusters(_ bytes: UInt64) -> UInt64 {
+    bytes / clusterSize + (bytes % clusterSize == 0 ? 0 : 1)
+  }
+}
+
+/// What a test makes small to reach the ends of.
+struct OverlayTuning: Sendable {
+  var geometry = OverlayGeometry.standard
+  /// L2 tables in memory; 256 of 128 KiB map 256 GiB of the disk.
+  var residentTables = 256
+  /// How many clusters are counted as used at a time, before they are: 8 MiB, so that one in 64
+  /// new clusters costs a write to a refcount block.
+  var raisedRun: UInt64 = 64
+  /// The first cluster past those of an empty overlay that is handed out; 0 for the next one.
+  var firstCluster: UInt64 = 0
+}

@@ -1,0 +1,183 @@
+public import DiskCore
+internal import Synchronization
+
+extension Overlay {
+  /// What a file says of itself before it is opened for writing.
+  public struct Info: Sendable {
+    /// The disk's size in bytes.
+    public let size: UInt64
+    public let base: OverlayBase?
+    /// Whoever wrote it last has it open still, or did not come to close it.
+    public let isMarkedOpen: Bool
+  }
+
+  /// Reads what `file` says of itself; changes nothing.
+  ///
+  /// - Throws: as `open(_:)`.
+  public static func info(of file: any Storage) throws(DiskError) -> Info {
+    let header = try OverlayHeader(of: file)
+    return Info(
+      size: header.size, base: header.base,
+      isMarkedOpen: header.platter.state & OverlayExtension.openMark != 0)
+  }
+
+  /// Makes an overlay in an empty file.
+  ///
+  /// - Parameters:
+  ///   - size: of the disk, in bytes: the base's.
+  ///   - base: nil for a disk that reads as zeros until it is written.
+  /// - Throws: `invalidRequest` for a file that is not empty, or a base that does not fit in the
+  ///   header; `unsupported` for a disk that is too large; what writing throws.
+  public static func create(
+    in file: any WritableStorage, size: UInt64, base: OverlayBase?
+  ) throws(DiskError) -> Overlay {
+    try create(in: file, size: size, base: base, OverlayTuning())
+  }
+
+  /// Opens an overlay to go on with it. Where it was left open, clusters that were lost are
+  /// collected first.
+  ///
+  /// - Throws: `malformed` or `unsupported` for what is no overlay, or one that something else
+  ///   changed in a way that cannot be written above; what reading and writing throw.
+  public static func open(_ file: any WritableStorage) throws(DiskError) -> Overlay {
+    try open(file, OverlayTuning())
+  }
+
+  static func create(
+    in file: any WritableStorage, size: UInt64, base: OverlayBase?, _ tuning: OverlayTuning
+  ) throws(DiskError) -> Overlay {
+    guard file.size == 0 else {
+      throw DiskError(.invalidRequest, "is not empty", path: file.path)
+    }
+    try base?.check()
+    let geometry = tuning.geometry
+    // At least one, so that there is an L1 table to name.
+    let tables = max(
+      1, size / geometry.bytesPerTable + (size % geometry.bytesPerTable == 0 ? 0 : 1))
+    guard size <= Limits.largestDisk, tables <= UInt64(Limits.largestMetadataRead / 8) else {
+      throw DiskError(
+        .unsupported, "a disk of \(size) bytes is too large for an overlay", path: file.path)
+    }
+    // The header, the refcount table, one block, and the L1 table.
+    let l1Clusters = geometry.clusters(tables * 8)
+    let end = 3 + l1Clusters
+    var header = OverlayHeader(
+      geometry: geometry, virtualSize: (size + 511) / 512 * 512,
+      l1Offset: 3 * geometry.clusterSize, l1Count: Int(tables),
+      refcountTableOffset: geometry.clusterSize, refcountTableClusters: 1, base: base,
+      platter: OverlayExtension(
+        state: OverlayExtension.openMark, exactSize: size, files: base?.identity ?? [],
+        // 8 KiB of 128: a dozen files.
+        roomForRecords: base == nil ? 0 : Int(geometry.clusterSize / 16)))
+    let bytes = try header.bytes()
+    guard end <= geometry.countsPerBlock else {
+      throw DiskError(
+        .unsupported, "a disk of \(size) bytes is too large for an overlay", path: file.path)
+    }
+    var blocks = [UInt64](repeating: 0, count: geometry.blocksPerCluster)
+    blocks[0] = 2 * geometry.clusterSize
+    var counts = [UInt8](repeating: 0, count: Int(geometry.clusterSize))
+    for cluster in 0..<Int(end) { counts.putBig(UInt16(1), at: cluster * 2) }
+    try file.resize(to: end * geometry.clusterSize)
+    try file.write(bigEndianBytes(blocks[...]), at: geometry.clusterSize)
+    try file.write(counts, at: 2 * geometry.clusterSize)
+    try file.writeZeros(at: 3 * geometry.clusterSize, count: l1Clusters * geometry.clusterSize)
+    // The header last: a file without one is nothing.
+    try file.flush()
+    try file.write(bytes, at: 0)
+    try file.flush()
+    let state = OverlayState(
+      header, path: file.path, l1: [UInt64](repeating: 0, count: Int(tables)), blocks: blocks,
+      end: end)
+    return Overlay(file, header: header, tuning: tuning, state: state, wasRecovered: false)
+  }
+
+  static func open(
+    _ file: any WritableStorage, _ tuning: OverlayTuning
+  ) throws(DiskError) -> Overlay {
+    let header = try OverlayHeader(of: file)
+    let geometry = header.geometry
+    var tuning = tuning
+    tuning.geometry = geometry
+    let l1: [UInt64] = try file.reader(at: FileOffset(header.l1Offset), count: header.l1Count * 8)
+      .integers(at: 0, count: header.l1Count, .big)
+    let blocksCount = Int(header.refcountTableClusters * geometry.clusterSize / 8)
+    let blocks: [UInt64] = try file.reader(
+      at: FileOffset(header.refcountTableOffset), count: blocksCount * 8
+    ).integers(at: 0, count: blocksCount, .big)
+    var state = OverlayState(
+      header, path: file.path, l1: l1, blocks: blocks, end: geometry.clusters(file.size))
+    try state.checkTables(header)
+    state.unscanned = 0..<blocksCount
+    if header.unknownFeatures != 0 {
+      // They promise something that a program which does not know them breaks by writing.
+      try file.write([UInt8](repeating: 0, count: 8), at: OverlayHeader.autoclearField)
+    }
+    let wasLeftOpen = header.platter.state & OverlayExtension.openMark != 0
+    if wasLeftOpen {
+      try OverlayRecovery.collect(in: file, header, &state)
+    } else {
+      try writeState(OverlayExtension.openMark, to: file, at: header.statePlace)
+    }
+    // QEMU can leave the last cluster half there.
+    let end = state.end * geometry.clusterSize
+    if file.size != end { try file.resize(to: end) }
+    return Overlay(
+      file, header: header, tuning: tuning, state: state, wasRecovered: wasLeftOpen)
+  }
+}
+
+extension OverlayState {
+  init(
+    _ header: OverlayHeader, path: String, l1: [UInt64], blocks: [UInt64], end: UInt64
+  ) {
+    geometry = header.geometry
+    size = header.size
+    hasBase = header.base != nil
+    self.path = path
+    self.l1 = l1
+    self.blocks = blocks
+    self.end = end
+    dirtyL1 = SectorSet(words: l1.count)
+    unscanned = 0..<0
+    let cluster = header.geometry.clusterSize
+    metadata = [0]
+    let l1Start = header.l1Offset / cluster
+    metadata.formUnion(l1Start..<l1Start + header.geometry.clusters(UInt64(l1.count) * 8))
+    let tableStart = header.refcountTableOffset / cluster
+    metadata.formUnion(tableStart..<tableStart + header.refcountTableClusters)
+    for block in blocks where block != 0 { metadata.insert(block / cluster) }
+    for entry in l1 where entry & L2Entry.hostMask != 0 {
+      metadata.insert((entry & L2Entry.hostMask) / cluster)
+    }
+  }
+
+  /// - Throws: `malformed` where a table or a refcount block lies where it cannot.
+  func checkTables(_ header: OverlayHeader) throws(DiskError) {
+    var expected = 1 + geometry.clusters(UInt64(l1.count) * 8) + header.refcountTableClusters
+    func check(_ host: UInt64, _ what: String, at offset: UInt64) throws(DiskError) {
+      guard host.isMultiple(of: geometry.clusterSize), host / geometry.clusterSize < end else {
+        throw DiskError(
+          .malformed, "\(what) lies at \(host), where there is no cluster of the file", path: path,
+          offset: offset)
+      }
+      expected += 1
+    }
+    for (index, entry) in l1.enumerated() where entry & L2Entry.hostMask != 0 {
+      try check(
+        entry & L2Entry.hostMask, "an L2 table", at: header.l1Offset + UInt64(index * 8))
+      guard entry & L2Entry.copied != 0 else {
+        throw DiskError(
+          .malformed,
+          "an L2 table is marked as shared, and there is no snapshot; `qemu-img check -r all` "
+            + "repairs it", path: path, offset: header.l1Offset + UInt64(index * 8))
+      }
+    }
+    for (index, block) in blocks.enumerated() where block != 0 {
+      try check(block, "a refcount block", at: header.refcountTableOffset + UInt64(index * 8))
+    }
+    guard UInt64(metadata.count) == expected else {
+      throw DiskError(.malformed, "two of its tables share a cluster", path: path)
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import TestSupport
+
+/// Walks a qcow2 file with extended L2 entries as its specification describes it, independently of
+/// the code under test, and counts what refers to each cluster.
+struct QcowChecker {
+  /// What must never be: a count too low, two owners of a cluster, a place outside the file.
+  private(set) var errors: [String] = []
+  /// Clusters that are counted higher than they are referred to.
+  private(set) var leaks: [Int] = []
+  private(set) var dataClusters = 0
+
+  private let file: PagedBytes
+  private var references: [Int: Int] = [:]
+  private var cluster = 0
+  private var clusters = 0
+
+  init(_ content: PagedBytes) {
+    file = content
+    let bits = Int(big(20, 4))
+    guard file.size >= 104, big(0, 4) == 0x5146_49fb, big(4, 4) == 3, (14...21).contains(bits)
+    else {
+      errors.append("no header")
+      return
+    }
+    if big(72, 8) != 16 { errors.append("incompatible features \(big(72, 8))") }
+    cluster = 1 << bits
+    clusters = (Int(file.size) + cluster - 1) / cluster
+    _ = refer(0, "header")
+    let l1Count = Int(big(36, 4))
+    let l1 = Int(big(40, 8))
+    for index in 0..<max(1, (l1Count * 8 + cluster - 1) / cluster) {
+      _ = refer(l1 + index * cluster, "L1 table")
+    }
+    for (index, entry) in words(l1, l1Count).enumerated() where entry != 0 {
+      if entry >> 63 != 1 { errors.append("L1 entry \(index) is not marked as its only owner") }
+      let l2 = Int(entry & 0x00ff_ffff_ffff_fe00)
+      if refer(l2, "L2 table") { walk(l2) }
+    }
+    let table = Int(big(48, 8))
+    let tableClusters = Int(big(56, 4))
+    for index in 0..<tableClusters { _ = refer(table + index * cluster, "refcount table") }
+    let blocks = words(table, tableClusters * cluster / 8)
+    for block in blocks where block != 0 { _ = refer(Int(block), "refcount block") }
+    compare(blocks)
+  }
+
+  private func big(_ at: Int, _ width: Int) -> UInt64 {
+    file.bytes(at: UInt64(at), count: width).reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  private func words(_ at: Int, _ count: Int) -> [UInt64] {
+    let bytes = file.bytes(at: UInt64(at), count: count * 8)
+    return bytes.withUnsafeBytes { raw in
+      (0..<count).map {
+        UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))
+      }
+    }
+  }
+
+  private mutating func refer(_ offset: Int, _ what: String) -> Bool {
+    // As qemu-img: a cluster may lie partly behind the end.
+    guard offset % cluster == 0, offset / cluster < clusters else {
+      errors.append("\(what) at \(offset) of \(file.size)")
+      return false
+    }
+    references[offset / cluster, default: 0] += 1
+    if references[offset / cluster] != 1 { errors.append("\(what) at \(offset) is shared") }
+    return true
+  }
+
+  private mutating func walk(_ table: Int) {
+    let entries = words(table, cluster / 8)
+    for index in stride(from: 0, to: entries.count, by: 2) {
+      let descriptor = entries[index]
+      let bitmap = entries[index + 1]
+      guard descriptor != 0 || bitmap != 0 else { continue }
+      let place = table + index * 8
+      let host = Int(descriptor & 0x00ff_ffff_ffff_fe00)
+      if bitmap & (bitmap >> 32) & 0xffff_ffff != 0 {
+        errors.append("both stored and zero at \(place)")
+      }
+      if descriptor & ~0x80ff_ffff_ffff_fe00 != 0 { errors.append("reserved bits at \(place)") }
+      if host == 0, descriptor != 0 || bitmap & 0xffff_ffff != 0 {
+        errors.append("stored nowhere at \(place)")
+      }
+      guard host != 0 else { continue }
+      dataClusters += 1
+      if descriptor >> 63 != 1 { errors.append("not marked as its only owner at \(place)") }
+      _ = refer(host, "data")
+    }
+  }
+
+  private mutating func compare(_ blocks: [UInt64]) {
+    var counted: Set<Int> = []
+    for (index, block) in blocks.enumerated() where block != 0 {
+      for (place, word) in words(Int(block), cluster / 8).enumerated() {
+        for part in 0..<4 {
+          let count = Int(word >> UInt64(48 - 16 * part) & 0xffff)
+          guard count != 0 else { continue }
+          let number = index * cluster / 2 + place * 4 + part
+          counted.insert(number)
+          let used = references[number] ?? 0
+          if count < used { errors.append("cluster \(number) is counted \(count), used \(used)") }
+          if count > used { leaks.append(number) }
+        }
+      }
+    }
+    for number in references.keys where !counted.contains(number) {
+      errors.append("cluster \(number) is used and counted as free")
+    }
+  }
+}
