@@ -67,9 +67,9 @@ final class VHDDynamicImage: ImageLayer {
     let page = try table.page(holding: block)
     let entry = page.entries[block - page.first]
     guard entry != Self.unallocated else {
-      return Extent(
-        bitmaps == nil ? .zero : .below(offset),
-        length: unallocatedRun(from: block, in: page, limit) - within)
+      let wanted = Int(min(limit / blockSize + 2, UInt64(page.entries.count)))
+      let run = UInt64(page.run(from: block, step: 0, most: wanted))
+      return Extent(bitmaps == nil ? .zero : .below(offset), length: run * blockSize - within)
     }
     let blockStart = UInt64(entry) * 512
     let dataStart = blockStart + bitmapBytes
@@ -96,19 +96,6 @@ final class VHDDynamicImage: ImageLayer {
     } catch {
       return Extent(.unreadable(error), length: rest)
     }
-  }
-
-  /// How many bytes of blocks from `block` on are not allocated, as far as the page and the caller's
-  /// interest reach.
-  private func unallocatedRun(
-    from block: Int, in page: PagedTable<UInt32>.Page, _ limit: UInt64
-  ) -> UInt64 {
-    let wanted = Int(min(limit / blockSize + 2, UInt64(page.entries.count)))
-    let first = block - page.first
-    let last = min(page.entries.count, first + wanted)
-    var end = first + 1
-    while end < last, page.entries[end] == Self.unallocated { end += 1 }
-    return UInt64(end - first) * blockSize
   }
 
   /// `length` bytes of a block's data that are at `place` in the file.
