@@ -25,7 +25,7 @@ public struct MountPoint: Sendable {
   public init(_ path: String) throws(DiskError) {
     self.path = try Self.resolved(path)
     isOwned = false
-    if MountTable.isDead(self.path) { try Fusermount.unmount(self.path, lazily: true) }
+    if MountTable.isDead(self.path) { try Self.clear(self.path) }
     var status = stat()
     guard unsafe lstat(self.path, &status) == 0 else {
       throw DiskError(system: errno, "the mount point cannot be used", path: path)
@@ -49,6 +49,16 @@ public struct MountPoint: Sendable {
     default:
       throw DiskError(
         .invalidRequest, "a mount point is a directory or a regular file", path: path)
+    }
+  }
+
+  /// Takes a dead mount away. Its own supervisor can be about that at the same moment: whoever does it,
+  /// what counts is that it is gone.
+  private static func clear(_ path: String) throws(DiskError) {
+    do throws(DiskError) {
+      try Fusermount.unmount(path, lazily: true)
+    } catch {
+      if MountTable.isDead(path) { throw error }
     }
   }
 
