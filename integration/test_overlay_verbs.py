@@ -192,6 +192,30 @@ def test_discard(home):
     refused(f"platter overlay discard {image}", "not a qcow2 file")
 
 
+@needs("qemu-img")
+def test_discard_interrupted(home):
+    """Killed at any moment: all of the changes are there, or none."""
+    image = small_disk()
+    before, whole = digest(image), changed_disk(image)
+    shutil.copy("w.qcow2", "w.pristine")
+    rng = random.Random(2)
+    begin = time.monotonic()
+    run("platter overlay discard w.qcow2")
+    longest = time.monotonic() - begin
+    seen = set()
+    for number in range(1000 if SOAK else 20):
+        shutil.copy("w.pristine", "w.qcow2")
+        process = start("exec platter overlay discard w.qcow2", stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0, longest))
+        process.kill()
+        process.wait()
+        seen.add(content())
+        check()
+    assert seen <= {whole, before}
+    run("platter overlay discard w.qcow2")
+    assert changed_disk(image) == whole
+
+
 def test_relink(home):
     image = small_disk()
     whole = changed_disk(image)
@@ -254,6 +278,23 @@ def test_commit(home, kind):
     run("platter overlay commit w.qcow2")
     run(f"platter cat {image} > now.img")
     assert read_at("now.img", 0, 5) == b"again"
+
+
+@needs("qemu-img")
+def test_commit_of_what_was_left_open(home):
+    image = small_disk()
+    with mounted(image, "--overlay w.qcow2") as mnt:
+        with open(mnt / "p1", "r+b") as file:
+            file.write(noise(1, 50_000))
+            os.fsync(file.fileno())
+        whole = digest(mnt / "disk")
+        os.kill(status(mnt)["daemonPid"], signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while said()["state"] != "leftOpen":
+        assert time.monotonic() < deadline
+    run("platter overlay commit w.qcow2")
+    assert digest(image) == whole and said()["state"] == "clean"
+    check()
 
 
 @needs("qemu-img")

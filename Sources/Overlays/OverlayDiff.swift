@@ -8,11 +8,9 @@ extension OverlayOnBase {
   /// Calls `visit` for each range of the disk that differs from the base, in order, in whole sectors of
   /// 512 bytes (but for the disk's end). What the overlay holds and is the same does not count.
   ///
-  /// - Parameters:
-  ///   - progress: is told of bytes that were looked at; together they are what the overlay holds.
   /// - Throws: `invalidRequest` where the sizes differ; what reading or `visit` throws.
   public func forEachDifference(
-    progress: (UInt64) -> Void = { _ in }, _ visit: (Range<UInt64>) throws(DiskError) -> Void
+    _ visit: (Range<UInt64>) throws(DiskError) -> Void
   ) throws(DiskError) {
     try requireSameSize()
     let base = try Disk(layers: baseLayers)
@@ -37,7 +35,6 @@ extension OverlayOnBase {
           }
         }
         place += length
-        progress(length)
       }
     }
     if let open { try visit(open) }

@@ -67,7 +67,8 @@ struct OverlayDiffCommand: ParsableCommand {
         totals[piece.partition?.number ?? 0, default: 0] += piece.length
         let range = DiffRange(piece)
         try output.add(
-          row(Self.name(piece.partition?.number ?? 0), "\(range.offset ?? range.start)",
+          row(
+            Self.name(piece.partition?.number ?? 0), "\(range.offset ?? range.start)",
             "\(range.length)"))
       }
     }

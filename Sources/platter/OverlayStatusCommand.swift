@@ -157,7 +157,8 @@ extension OverlayStatusReport.Base {
   fileprivate var text: String {
     switch state {
     case .same: "as it was"
-    case .touched: "touched, but what was looked at is as it was; 'platter overlay relink' notes that"
+    case .touched:
+      "touched, but what was looked at is as it was; 'platter overlay relink' notes that"
     case .changed: "is not what it was: \(printable(reason ?? ""))"
     case .unavailable: "cannot be opened: \(printable(reason ?? ""))"
     }
