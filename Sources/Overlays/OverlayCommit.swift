@@ -71,41 +71,55 @@ public struct OverlayCommit: Sendable {
   /// - Parameter progress: is told of bytes that were put into the base.
   /// - Throws: what reading and writing throw. Nothing is lost then: it can be done again.
   public func run(progress: (UInt64) -> Void = { _ in }) throws(DiskError) {
+    try Self.run(
+      file, opened.overlay, from: opened.image.disk, into: target, progress: progress
+    ) { () throws(DiskError) in
+      // Its time of modification is another one now.
+      let changed = try OverlayOnBase(
+        try StoredOverlay(path: file.path), base: base, allowedPaths: allowedPaths)
+      guard changed.baseFiles.map(\.identity) == opened.baseFiles.map(\.identity) else {
+        throw DiskError(
+          .inputOutput, "another base was found in its place; run commit again", path: file.path)
+      }
+      return OverlayBase(
+        name: opened.recorded.name, format: opened.recorded.format,
+        identity: try OverlayBase.records(of: changed.baseFiles))
+    }
+  }
+
+  /// Each step is on the disk before the next one begins.
+  ///
+  /// - Parameters:
+  ///   - file: that of `overlay`.
+  ///   - source: the overlay's disk.
+  ///   - base: what is to be recorded of the base as it is now.
+  static func run(
+    _ file: any WritableStorage, _ overlay: StoredOverlay, from source: Disk, into target: Disk,
+    progress: (UInt64) -> Void, base: () throws(DiskError) -> OverlayBase
+  ) throws(DiskError) {
     // An overlay that was left open has lost clusters at most: its entries are right, and the counts
     // are made anew in the end.
     let header = try OverlayHeader(of: file)
     try Overlay.writeState(OverlayExtension.commitMark, to: file, at: header.statePlace)
-    try opened.overlay.forEachHeld { (held) throws(DiskError) in
+    try overlay.forEachHeld { (held) throws(DiskError) in
       var place = held.range.lowerBound
       while place < held.range.upperBound {
         // Zeros are punched in one call however many, and waited for in pieces.
-        let count = min(held.isZero ? Self.piece * 1024 : Self.piece, held.range.upperBound - place)
-        try put(place, count, isZero: held.isZero)
+        let count = min(held.isZero ? piece * 1024 : piece, held.range.upperBound - place)
+        let offset = DiskOffset(place)
+        if held.isZero {
+          try target.zero(at: offset, length: count)
+        } else {
+          let bytes = try source.whole.bytes(at: offset, count: Int(count))
+          try unsafe target.write(at: offset, from: bytes.span.bytes)
+        }
         place += count
         progress(count)
       }
     }
     try target.flush()
-    // Its time of modification is another one now.
-    let changed = try OverlayOnBase(
-      try StoredOverlay(path: file.path), base: base, allowedPaths: allowedPaths)
-    guard changed.baseFiles.map(\.identity) == opened.baseFiles.map(\.identity) else {
-      throw DiskError(
-        .inputOutput, "another base was found in its place; run commit again", path: file.path)
-    }
-    try Overlay.tie(
-      file,
-      to: OverlayBase(
-        name: opened.recorded.name, format: opened.recorded.format,
-        identity: try OverlayBase.records(of: changed.baseFiles)))
+    try Overlay.tie(file, to: try base())
     try Overlay.makeEmpty(file)
-  }
-
-  private func put(_ place: UInt64, _ count: UInt64, isZero: Bool) throws(DiskError) {
-    let offset = DiskOffset(place)
-    if isZero { return try target.zero(at: offset, length: count) }
-    let bytes = try opened.image.disk.whole.bytes(at: offset, count: Int(count))
-    try unsafe target.write(at: offset, from: bytes.span.bytes)
   }
 }
 

@@ -12,13 +12,15 @@ public struct StoredOverlay: Sendable {
 
   public let path: String
   public let info: Overlay.Info
-  public let file: FileStorage
+  public let file: any Storage
   private let layer: any ImageLayer
 
   /// - Throws: `malformed` or `unsupported` for what is no overlay.
-  public init(path: String) throws(DiskError) {
-    file = try FileStorage(path: path)
-    self.path = path
+  public init(path: String) throws(DiskError) { try self.init(FileStorage(path: path)) }
+
+  init(_ file: any Storage) throws(DiskError) {
+    self.file = file
+    path = file.path
     info = try Overlay.info(of: file)
     layer = try QCOW2Format().open(file, .none).layers[0]
   }
@@ -26,6 +28,7 @@ public struct StoredOverlay: Sendable {
   /// Whether another program has it open for writing. Where nobody has, nobody can begin to until
   /// this value is gone.
   public func isInUse() throws(DiskError) -> Bool {
+    guard let file = file as? FileStorage else { return false }
     do throws(DiskError) {
       try ImageLock.take(.read, on: file.descriptorNumber, path: path)
       return false
