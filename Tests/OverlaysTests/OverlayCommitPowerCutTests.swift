@@ -10,7 +10,6 @@ import Testing
 /// another commit finishes it.
 struct OverlayCommitPowerCutTests {
   private static let size = 400_000
-  private static let record = OverlayBase(name: "base.img", format: "raw", identity: [])
 
   /// A flat image in memory that takes writes.
   private final class FlatTarget: WritableLayer {
@@ -60,8 +59,10 @@ struct OverlayCommitPowerCutTests {
   ) throws -> (overlay: PagedBytes, base: PagedBytes, whole: [UInt8]) {
     let base = PagedBytes(ImageBytes.pattern(size, seed: 1))
     let file = RecordingStorage(recording: false)
+    let under = RecordingStorage(base, path: "base.img", recording: false)
+    let record = OverlayBase(
+      name: "base.img", format: "raw", identity: [try FileIdentityRecord.of(under)])
     let overlay = try Overlay.create(in: file, size: UInt64(size), base: record, .small)
-    let under = RecordingStorage(base, recording: false)
     let disk = try OverlaidDisk(overlay, under).disk
     for number in 0..<8 {
       try disk.put(ImageBytes.pattern(9000, seed: UInt64(number + 5)), at: UInt64(number * 47_777))
