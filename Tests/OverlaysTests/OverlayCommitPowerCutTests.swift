@@ -46,11 +46,11 @@ struct OverlayCommitPowerCutTests {
   private static func commit(_ overlay: RecordingStorage, _ base: RecordingStorage) throws {
     try OverlayCommit.run(
       overlay, try StoredOverlay(overlay), from: try disk(overlay, base),
-      into: try Disk(layers: [FlatTarget(base)]), progress: { _ in }
-    ) { () throws(DiskError) in
-      OverlayBase(
-        name: "base.img", format: "raw", identity: [try FileIdentityRecord.of(base)])
-    }
+      into: try Disk(layers: [FlatTarget(base)]), progress: { _ in },
+      base: { () throws(DiskError) in
+        OverlayBase(
+          name: "base.img", format: "raw", identity: [try FileIdentityRecord.of(base)])
+      })
   }
 
   /// Both files before a commit, and what their disk reads.
