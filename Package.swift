@@ -45,7 +45,9 @@ let package = Package(
     .target(name: "ImageFormats", dependencies: ["Decoders", "DiskCore"], swiftSettings: strict),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
-    .target(name: "Overlays", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
+    .target(
+      name: "Overlays", dependencies: ["Digests", "DiskCore", "ImageFormats"],
+      swiftSettings: strict),
     .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
     .target(
@@ -62,8 +64,8 @@ let package = Package(
     .executableTarget(
       name: "platter",
       dependencies: [
-        "Digests", "DiskCore", "FileSystems", "ImageFormats", "MountServer", "Partitions",
-        argumentParser,
+        "Digests", "DiskCore", "FileSystems", "ImageFormats", "MountServer", "Overlays",
+        "Partitions", argumentParser,
       ],
       swiftSettings: strict),
 
@@ -78,7 +80,8 @@ let package = Package(
       name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
       swiftSettings: tests),
     .testTarget(
-      name: "OverlaysTests", dependencies: ["Overlays", "TestSupport"], swiftSettings: tests),
+      name: "OverlaysTests", dependencies: ["ImageFormats", "Overlays", "TestSupport"],
+      swiftSettings: tests),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "TestSupport"],
       swiftSettings: tests),

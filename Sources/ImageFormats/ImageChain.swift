@@ -68,7 +68,8 @@ struct ImageChain {
         files = try NamedFiles(image: path, allowed: options.allowedPaths)
         // Where nothing names the parent, its format is only that of those that are looked at.
         let hint = reference.isByIdentityOnly ? nil : reference.format
-        let source = try ImageSource(path: path, format: hint)
+        let source = try ImageSource(
+          path: path, format: hint, joinsParts: reference.joinsParts)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {
@@ -138,10 +139,9 @@ struct ImageChain {
     if reference.isByIdentityOnly { return try neighbour(reference, of: child, files, options) }
     var refusal: DiskError? = nil
     for path in reference.paths {
-      let storage: FileStorage
+      let storage: any Storage
       do throws(DiskError) {
-        storage = try files.open(
-          path, namedBy: child.path, as: "parent", ignoringCase: reference.ignoresCase)
+        storage = try Self.open(path, reference, of: child, files)
       } catch {
         if error.kind != .notFound { refusal = refusal ?? error }
         continue
@@ -152,6 +152,22 @@ struct ImageChain {
       refusal = refusal ?? Self.refusal(storage.path, doubt, child)
     }
     throw refusal ?? MissingParent(reference, of: levels, files, options).error()
+  }
+
+  private static func open(
+    _ path: String, _ reference: ParentReference, of child: Level, _ files: NamedFiles
+  ) throws(DiskError) -> any Storage {
+    let first = try files.open(
+      path, namedBy: child.path, as: "parent", ignoringCase: reference.ignoresCase)
+    guard reference.joinsParts, let parts = try SplitFileNames.parts(startingAt: first.path) else {
+      return first
+    }
+    var storages: [any Storage] = [first]
+    for part in parts.dropFirst() {
+      let name = PathParts.join(PathParts(path).folder, PathParts(part).name)
+      storages.append(try files.open(name, namedBy: child.path, as: "parent"))
+    }
+    return try ConcatenatedStorage(storages)
   }
 
   /// The first of the images around `child` that is the one it was made on.

@@ -11,11 +11,14 @@ struct ImageSource {
 
   /// An image that the user named: one file, or all parts of a split image. With `--format raw` a
   /// file is taken as it stands.
-  init(path: String, format: String?) throws(DiskError) {
+  ///
+  /// - Parameter joinsParts: whether that holds for raw parts too.
+  init(path: String, format: String?, joinsParts: Bool = false) throws(DiskError) {
     let forced = try format.map { (name) throws(DiskError) in
       try FormatRegistry.format(named: name)
     }
-    try self.init(Self.storage(path: path, asItStands: forced is RawFormat), forced)
+    let asItStands = forced is RawFormat && !joinsParts
+    try self.init(Self.storage(path: path, asItStands: asItStands), forced)
   }
 
   /// An image that another one names.

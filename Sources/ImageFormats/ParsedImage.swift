@@ -59,6 +59,8 @@ public struct ParentReference: Sendable {
   /// does not say.
   public var format: String?
   public var expectations: [Expectation]
+  /// Whether the name of a split image's first part stands for all of it, as where a user types it.
+  public var joinsParts = false
   /// Why what the image names cannot be opened whatever is there: a network address. Then only a
   /// parent that the user names will do.
   public var obstacle: String?

@@ -22,6 +22,7 @@ struct QEMUFileName: Sendable {
   func parent(format: String?) -> ParentReference {
     var reference = ParentReference(
       name: name, paths: paths, format: format.map(Self.registryName))
+    reference.joinsParts = format.flatMap(OwnFormatName.registryName) != nil
     if let format, Self.deviceDrivers.contains(format) {
       reference.obstacle =
         "names its parent by QEMU's driver '\(format)'; Platter opens only files"
@@ -91,12 +92,13 @@ struct QEMUFileName: Sendable {
     "throttle", "replication",
   ]
 
-  /// QEMU's drivers whose names differ from ours. `file` as a format is the file's bytes.
+  /// Overlays have names of ours, and QEMU's drivers names that differ from them. `file` as a format
+  /// is the file's bytes.
   private static func registryName(_ driver: String) -> String {
     switch driver {
     case "vpc": "vhd"
     case "file": "raw"
-    default: driver
+    default: OwnFormatName.registryName(of: driver) ?? driver
     }
   }
 }

@@ -1,14 +1,16 @@
 internal import DiskCore
+internal import ImageFormats
 
 /// Platter's own header extension (docs/OVERLAYS.md, "The private extension").
 struct OverlayExtension: Sendable {
-  /// "Plat".
-  static let type: UInt32 = 0x506c_6174
-  static let version: UInt32 = 1
+  static let type = PlatterExtension.type
+  static let version = PlatterExtension.version
   /// Where in the extension's data the word of state stands.
   static let stateOffset = 8
   /// The state's bit 0: the file was opened for writing and not closed.
   static let openMark: UInt64 = 1
+  /// Bit 1: the changes are being put into the base, which is not what it was until that is done.
+  static let commitMark: UInt64 = 2
   /// The part before the two places for records.
   static let fixedBytes = 48
   private static let recordBytes = 40

@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import ImageFormats
 
 /// The header of a qcow2 file that is an overlay (qcow2 specification, "Header" and "Header
 /// extensions").
@@ -12,6 +13,8 @@ struct OverlayHeader: Sendable {
   /// Where the refcount table's place and length stand: 12 bytes in the file's first sector.
   static let refcountTableField = 48
   static let autoclearField: UInt64 = 88
+  /// Where the L1 table's place stands: 8 bytes, in the first sector too.
+  static let l1Field = 40
   /// QEMU opens no larger refcount table.
   static let largestRefcountTable: UInt64 = 8 << 20
 
@@ -49,8 +52,17 @@ struct OverlayHeader: Sendable {
 extension OverlayHeader {
   /// The disk's size in bytes: the exact one, unless somebody resized the disk since.
   var size: UInt64 {
-    let exact = platter.exactSize
-    return exact <= virtualSize && virtualSize - exact < 512 ? exact : virtualSize
+    PlatterExtension.diskSize(exact: platter.exactSize, header: virtualSize)
+  }
+
+  /// - Throws: `invalidRequest` where a commit began and did not end: only another one may go on.
+  func requireNoCommit(_ path: String) throws(DiskError) {
+    guard platter.state & OverlayExtension.commitMark == 0 else {
+      throw DiskError(
+        .invalidRequest,
+        "putting its changes into the base was interrupted; 'platter overlay commit' finishes it",
+        path: path)
+    }
   }
 
   /// The header, its extensions and the base's name, which share the first cluster.
@@ -63,7 +75,7 @@ extension OverlayHeader {
     bytes.putBig(UInt32(geometry.bits), at: 20)
     bytes.putBig(virtualSize, at: 24)
     bytes.putBig(UInt32(l1Count), at: 36)
-    bytes.putBig(l1Offset, at: 40)
+    bytes.putBig(l1Offset, at: Self.l1Field)
     bytes.putBig(refcountTableOffset, at: Self.refcountTableField)
     bytes.putBig(UInt32(refcountTableClusters), at: Self.refcountTableField + 8)
     bytes.putBig(Self.extendedL2, at: 72)

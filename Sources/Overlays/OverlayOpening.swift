@@ -9,6 +9,8 @@ extension Overlay {
     public let base: OverlayBase?
     /// Whoever wrote it last has it open still, or did not come to close it.
     public let isMarkedOpen: Bool
+    /// A commit began and did not end.
+    public let isMarkedCommitting: Bool
   }
 
   /// Reads what `file` says of itself; changes nothing.
@@ -18,7 +20,14 @@ extension Overlay {
     let header = try OverlayHeader(of: file)
     return Info(
       size: header.size, base: header.base,
-      isMarkedOpen: header.platter.state & OverlayExtension.openMark != 0)
+      isMarkedOpen: header.platter.state & OverlayExtension.openMark != 0,
+      isMarkedCommitting: header.platter.state & OverlayExtension.commitMark != 0)
+  }
+
+  /// - Throws: `invalidRequest` where putting the changes of `file` into its base was interrupted: until
+  ///   that is finished, nothing else may be done with it.
+  public static func requireNoCommit(_ file: any Storage) throws(DiskError) {
+    try OverlayHeader(of: file).requireNoCommit(file.path)
   }
 
   /// Makes an overlay in an empty file.
@@ -38,7 +47,8 @@ extension Overlay {
   /// collected first.
   ///
   /// - Throws: `malformed` or `unsupported` for what is no overlay, or one that something else
-  ///   changed in a way that cannot be written above; what reading and writing throw.
+  ///   changed in a way that cannot be written above; `invalidRequest` after a commit that did not end;
+  ///   what reading and writing throw.
   public static func open(_ file: any WritableStorage) throws(DiskError) -> Overlay {
     try open(file, OverlayTuning())
   }
@@ -96,6 +106,7 @@ extension Overlay {
     _ file: any WritableStorage, _ tuning: OverlayTuning
   ) throws(DiskError) -> Overlay {
     let header = try OverlayHeader(of: file)
+    try header.requireNoCommit(file.path)
     let geometry = header.geometry
     var tuning = tuning
     tuning.geometry = geometry

@@ -14,6 +14,12 @@ extension Overlay {
   public static func relink(
     _ file: any WritableStorage, to base: OverlayBase
   ) throws(DiskError) {
+    try requireNoCommit(file)
+    try tie(file, to: base)
+  }
+
+  /// As `relink`, in the middle of a commit too.
+  static func tie(_ file: any WritableStorage, to base: OverlayBase) throws(DiskError) {
     try base.check()
     var header = try OverlayHeader(of: file)
     guard let old = header.base else {

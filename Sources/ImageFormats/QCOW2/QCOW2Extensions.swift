@@ -13,14 +13,17 @@ struct QCOW2Extensions: Sendable {
 
   /// The first read, in bytes: all of it in what QEMU makes.
   private static let usualBytes: UInt64 = 1024
-  /// How far extensions are looked at, in bytes; QEMU's own take less than 1 KiB.
-  static let mostBytes: UInt64 = 65536
+  /// How far extensions are looked at, in bytes; QEMU's own take less than 1 KiB, and those of an
+  /// overlay are in its first cluster.
+  static let mostBytes: UInt64 = 131_072
   /// In bytes: a format's name or a file's.
   private static let longestText = 1023
 
   private(set) var backingFormat: String?
   private(set) var dataFile: String?
   private(set) var bitmaps: UInt32 = 0
+  /// Of an overlay.
+  private(set) var platter: PlatterExtension?
   /// Names of incompatible features by their bit.
   private(set) var featureNames: [Int: String] = [:]
 
@@ -65,6 +68,7 @@ struct QCOW2Extensions: Sendable {
     case Kind.backingFormat: backingFormat = try Self.text(reader, at: place, count)
     case Kind.dataFile: dataFile = try Self.text(reader, at: place, count)
     case Kind.bitmaps where count >= 4: bitmaps = try reader.u32(at: place, .big)
+    case PlatterExtension.type: platter = try PlatterExtension(reader, at: place, count: count)
     case Kind.featureNames:
       // Entries of 48 bytes: which set of features, bit, name.
       for entry in stride(from: place, through: place + count - 48, by: 48)

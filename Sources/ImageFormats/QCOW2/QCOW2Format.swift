@@ -51,7 +51,8 @@ public struct QCOW2Format: ImageFormat {
       format: "qcow2", subformat: "v\(header.version)",
       details: Self.details(header, extensions, compression, snapshots), notes: notes)
     let image = try QCOW2Image(
-      clusters, size: header.size, table: header.l1, isWhole: true, field: 36,
+      clusters, size: extensions.platter?.diskSize(header: header.size) ?? header.size,
+      table: header.l1, isWhole: true, field: 36,
       description: description)
     return ParsedImage(
       [image], parent: parent,
@@ -81,6 +82,12 @@ public struct QCOW2Format: ImageFormat {
     _ source: any Storage, _ header: QCOW2Header, _ extensions: QCOW2Extensions
   ) throws(DiskError) -> ParentReference? {
     guard let place = header.backingName else { return nil }
+    guard extensions.backingFormat != OwnFormatName.snapshot else {
+      throw DiskError(
+        .unsupported,
+        "holds changes of a snapshot, and does not say of which: 'platter mount --overlay FILE "
+          + "--snapshot NAME IMAGE' shows it", path: source.path)
+    }
     let reader = try source.reader(at: FileOffset(place.offset), count: place.count)
     let name = QEMUFileName.text(reader.bytes[...])
     return name.isEmpty ? nil : QEMUFileName(name).parent(format: extensions.backingFormat)

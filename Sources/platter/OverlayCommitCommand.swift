@@ -1,0 +1,31 @@
+internal import ArgumentParser
+internal import DiskCore
+internal import Overlays
+
+struct OverlayCommitCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "commit",
+    abstract: "Put the changes into the base, which must be a flat image, and empty the overlay.",
+    discussion: """
+      It can be interrupted at any point and run again: the overlay keeps its changes until they are \
+      safe in the base. Other overlays of the same base no longer fit it.
+
+      Example:
+
+        $ platter overlay commit work.qcow2
+      """)
+
+  @OptionGroup var arguments: OverlayArguments
+
+  @Flag(help: "Write into the base although it is not what it was.")
+  var forceBase = false
+
+  func run() throws {
+    let commit = try OverlayCommit(
+      path: arguments.overlay, base: arguments.base, allowedPaths: arguments.allowedPaths,
+      forcesBase: forceBase)
+    var progress = Progress(of: commit.total, "commit \(printable(arguments.overlay))")
+    defer { progress.end() }
+    try commit.run { progress.advance(by: $0) }
+  }
+}
