@@ -31,6 +31,11 @@ public final class Disk: Sendable {
     size = top.size
   }
 
+  /// A disk with one more layer on top; what is decoded is kept for both together.
+  public convenience init(_ layer: any ImageLayer, over disk: Disk) throws(DiskError) {
+    try self.init(layers: [layer] + disk.layers, blocks: disk.blocks)
+  }
+
   /// The whole disk as a window.
   public var whole: Window { Window(whole: self) }
 
@@ -48,7 +53,6 @@ public final class Disk: Sendable {
         .invalidRequest, "\(wanted) bytes reach past the end of the disk", offset: offset.bytes)
     }
     guard let writer else { return try assemble(offset, &buffer) }
-    // Closures cannot take the buffer along: the span is lent to each call.
     let epoch = writer.reads.begin()
     defer { writer.reads.end(epoch) }
     try assemble(offset, &buffer)
@@ -82,7 +86,11 @@ public final class Disk: Sendable {
       case .zero:
         piece.fillWithZeros()
       case .encoded(let decoder, let index, let at):
-        piece.copy(from: try blocks.block(index, of: decoder), at: at)
+        guard piece.copy(from: try blocks.block(index, of: decoder), at: at) else {
+          throw DiskError(
+            .malformed, "a compressed block is shorter than a layer says",
+            path: decoder.source.path)
+        }
       case .unreadable(let error):
         throw error
       case .stored, .below:
@@ -126,22 +134,18 @@ public final class Disk: Sendable {
 }
 
 extension MutableRawSpan {
-  /// Takes its bytes from `source`, from `start` on; what lies outside it becomes zeros.
-  @usableFromInline
-  mutating func copy(from source: [UInt8], at start: Int) {
-    let count = max(0, min(byteCount, source.count - start))
+  /// Takes all of its bytes from `source`, from `start` on; false, and nothing is taken, where they do
+  /// not lie within it.
+  mutating func copy(from source: [UInt8], at start: Int) -> Bool {
+    let count = byteCount
+    guard start >= 0, start <= source.count, count <= source.count - start else { return false }
     unsafe withUnsafeMutableBytes { target in
       unsafe source.withUnsafeBytes { bytes in
-        if start >= 0, count > 0 {
-          unsafe target.copyMemory(
-            from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
-        }
+        unsafe target.copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
       }
     }
-    if count < byteCount {
-      var rest = _mutatingExtracting(count..<byteCount)
-      rest.fillWithZeros()
-    }
+    return true
   }
 
   /// Sets every byte to 0.

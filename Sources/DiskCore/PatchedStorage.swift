@@ -107,7 +107,8 @@ public final class PatchedStorage: Storage {
       var target = buffer._mutatingExtracting(done..<done + Int(run))
       if let patch {
         if let bytes = patch.bytes {
-          target.copy(from: bytes, at: Int(place.bytes - patch.at.bytes))
+          // In bounds: `piece` does not reach past the patch.
+          _ = target.copy(from: bytes, at: Int(place.bytes - patch.at.bytes))
         } else {
           target.fillWithZeros()
         }

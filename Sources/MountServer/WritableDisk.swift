@@ -27,13 +27,13 @@ struct WritableDisk: Sendable {
     case .scratch:
       try Self.lock(files, .read)
       let (overlay, notes) = try OverlayFile.scratch(on: image)
-      self.init(try Disk(layers: [overlay] + image.disk.layers), nil, notes, isKept: false)
+      self.init(try Disk(overlay, over: image.disk), nil, notes, isKept: false)
     case .overlay(let path):
       try Self.lock(files, .read)
       let (overlay, notes) = try OverlayFile.open(
         path, on: image, request.imageOptions, forcesBase: request.forcesBase)
       self.init(
-        try Disk(layers: [overlay] + image.disk.layers), path, notes + overlay.description.notes
+        try Disk(overlay, over: image.disk), path, notes + overlay.description.notes
       ) { () throws(DiskError) in try overlay.close() }
     }
   }

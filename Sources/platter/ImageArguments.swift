@@ -21,12 +21,7 @@ struct ImageArguments: ParsableArguments {
       valueName: "file"))
   var parents: [String] = []
 
-  @Option(
-    name: .customLong("allow-path"),
-    help: ArgumentHelp(
-      "Let images name files in this folder too, besides their own folder and those below it.",
-      valueName: "dir"))
-  var allowedPaths: [String] = []
+  @OptionGroup var folders: FolderArguments
 
   @Option(
     name: .customLong("sector-size"),
@@ -35,7 +30,7 @@ struct ImageArguments: ParsableArguments {
 
   var options: ImageOptions {
     ImageOptions(
-      format: format, parents: parents, allowedPaths: allowedPaths, snapshot: snapshot)
+      format: format, parents: parents, allowedPaths: folders.allowed, snapshot: snapshot)
   }
 
   func open() throws(DiskError) -> OpenImage { try OpenImage(path: image, options: options) }
@@ -52,4 +47,14 @@ struct ImageArguments: ParsableArguments {
     guard let partition else { return image.disk.whole }
     return try image.disk.whole.window(of: try table(of: image).partition(partition))
   }
+}
+
+/// Where images may name files: what every verb takes that opens an image by another's word.
+struct FolderArguments: ParsableArguments {
+  @Option(
+    name: .customLong("allow-path"),
+    help: ArgumentHelp(
+      "Let images name files in this folder too, besides their own folder and those below it.",
+      valueName: "dir"))
+  var allowed: [String] = []
 }

@@ -27,16 +27,11 @@ struct OverlayArguments: ParsableArguments {
   @Option(help: "Its base, where that is not found by what the overlay says.")
   var base: String?
 
-  @Option(
-    name: .customLong("allow-path"),
-    help: ArgumentHelp(
-      "Let images name files in this folder too, besides their own folder and those below it.",
-      valueName: "dir"))
-  var allowedPaths: [String] = []
+  @OptionGroup var folders: FolderArguments
 
   func onBase() throws(DiskError) -> OverlayOnBase { try onBase(StoredOverlay(path: overlay)) }
 
   func onBase(_ stored: StoredOverlay) throws(DiskError) -> OverlayOnBase {
-    try OverlayOnBase(stored, base: base, allowedPaths: allowedPaths)
+    try OverlayOnBase(stored, base: base, allowedPaths: folders.allowed)
   }
 }

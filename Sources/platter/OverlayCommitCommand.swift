@@ -22,7 +22,7 @@ struct OverlayCommitCommand: ParsableCommand {
 
   func run() throws {
     let commit = try OverlayCommit(
-      path: arguments.overlay, base: arguments.base, allowedPaths: arguments.allowedPaths,
+      path: arguments.overlay, base: arguments.base, allowedPaths: arguments.folders.allowed,
       forcesBase: forceBase)
     var progress = Progress(of: commit.total, "commit \(printable(arguments.overlay))")
     defer { progress.end() }

@@ -121,17 +121,17 @@ private typealias Run = ScriptedLayer.Run
     }
   }
 
-  /// A block that turns out shorter than its extent reads as zeros behind: it is no place to read
-  /// other people's memory.
+  /// A block that turns out shorter than its extent is damage: neither zeros nor other people's memory.
   @Test func anExtentThatReachesPastItsBlock() throws {
-    let layer = ScriptedLayer([Run(.encoded(blocks(), index: 0, at: 1000), 100)])
+    for (at, count) in [(1000, 25), (1024, 1), (5000, 100), (-1, 4)] {
+      let layer = ScriptedLayer([Run(.encoded(blocks(), index: 0, at: at), UInt64(count))])
+      #expect(throws: DiskError.self) {
+        try Disk(layers: [layer]).whole.bytes(at: .start, count: count)
+      }
+    }
+    let layer = ScriptedLayer([Run(.encoded(blocks(), index: 0, at: 1000), 24)])
     #expect(
-      try Disk(layers: [layer]).whole.bytes(at: .start, count: 100)
-        == Array(content[1000..<1024]) + [UInt8](repeating: 0, count: 76))
-    let outside = ScriptedLayer([Run(.encoded(blocks(), index: 0, at: 5000), 100)])
-    #expect(
-      try Disk(layers: [outside]).whole.bytes(at: .start, count: 100)
-        == [UInt8](repeating: 0, count: 100))
+      try Disk(layers: [layer]).whole.bytes(at: .start, count: 24) == Array(content[1000..<1024]))
   }
 
   @Test func compressedIsDataWithoutAPlace() throws {
