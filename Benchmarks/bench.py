@@ -16,9 +16,11 @@ import processes
 import report
 import servers
 import workloads
+import write_workloads
 from runner import Runner
 
 HERE = Path(__file__).resolve().parent
+WORKLOADS = workloads.ALL | write_workloads.ALL
 
 
 @dataclass
@@ -29,6 +31,10 @@ class Plan:
     memory_rounds: int
     format_rounds: int  # of each format and of the chains
     random_share: int  # one in so many bytes is read at random there, at most
+    write_rounds: int
+    random_writes: int  # MiB
+    sequential_writes: int  # MiB
+    synced_writes: int
 
 
 def main():
@@ -61,8 +67,8 @@ def parsed_options():
     parser.add_argument("--rounds", type=int, help="rounds of each workload (7; 2 with --small)")
     parser.add_argument("--small", action="store_true", help="a 128 MiB disk, for CI")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there too")
-    parser.add_argument("--only", nargs="+", choices=workloads.ALL, default=list(workloads.ALL),
-                        metavar="WORKLOAD", help="some of: " + ", ".join(workloads.ALL))
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS),
+                        metavar="WORKLOAD", help="some of: " + ", ".join(WORKLOADS))
     parser.add_argument("--without", nargs="+", default=[], metavar="SERVER", choices=names,
                         help="leave out some of: " + ", ".join(f'"{name}"' for name in names))
     parser.add_argument("--work", type=Path, default=cache / "platter-bench", metavar="DIR",
@@ -81,8 +87,10 @@ def parsed_options():
 
 def run(options, scratch):
     rounds = options.rounds
-    plan = (Plan(128, rounds or 2, 3, 1, rounds or 1, 32) if options.small else
-            Plan(1536, rounds or 7, max(15, rounds or 7), 3, rounds or 7, 4))
+    plan = (Plan(128, rounds or 2, 3, 1, rounds or 1, 32, rounds or 1, 8, 32, 100)
+            if options.small else
+            Plan(1536, rounds or 7, max(15, rounds or 7), 3, rounds or 7, 4, rounds or 7, 128, 512,
+                 2000))
     null_server, why_not = built_null_server(options.work)
     raw = images.raw_disk(options.work, plan.mebibytes)
     disks = (raw, images.dynamic_vhd(options.work, raw), images.largest_vhd(options.work))
@@ -99,7 +107,7 @@ def run(options, scratch):
     tables = {}
     for name in options.only:
         print(f"{name}:", flush=True)
-        tables |= workloads.ALL[name](field, runner, plan)
+        tables |= WORKLOADS[name](field, runner, plan)
     tables = {name: (table, next(iter(table.rows), "")) for name, table in tables.items()}
 
     print()

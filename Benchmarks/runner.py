@@ -1,6 +1,8 @@
 """Side by side: rounds in which every contestant has a turn, and the tables they fill."""
 
+import os
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import NamedTuple
 
 import images
 import measures
+from images import MIB
 from servers import Server, ServerFailed
 
 # A read from a server that hangs cannot be interrupted, not even by Ctrl-C: only by ending the
@@ -85,6 +88,33 @@ class Runner:
 
                 started = [each for each in contestants if each.label in paths]
                 self.alternate(started, rounds, {name: tables[name]}, take)
+
+    def writes(self, contestants, rounds, tables, load):
+        """Each turn starts a server with changes of its own, none yet; they are gone after it."""
+        def take(contestant):
+            server, image = contestant.server, contestant.image
+            os.sync()  # so that nobody writes back what the one before left
+            with self.fresh(contestant) as path:
+                rate, seconds = load.measure(path, image.size)
+                yield Reading("rate", contestant.label, rate)
+                server.forget_cached(path)
+                load.check(path, image)
+                if "closing" in tables and server.changes:
+                    begun = time.perf_counter()
+                    server.close()
+                    seconds += time.perf_counter() - begun
+                    yield Reading("closing", contestant.label, seconds * 1000)
+            if "size" in tables and server.changes:
+                yield Reading("size", contestant.label, server.allocated() / MIB)
+
+        def take_and_forget(contestant):
+            try:
+                yield from take(contestant)
+            finally:
+                if contestant.server.changes:
+                    contestant.server.changes.unlink(missing_ok=True)
+
+        self.alternate(contestants, rounds, tables, take_and_forget)
 
     def time_to_ready(self, contestants, rounds, tables):
         def take(contestant):

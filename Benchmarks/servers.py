@@ -30,6 +30,7 @@ class Server:
 
     def __init__(self):
         self.point = None
+        self.changes = None  # the file that what is written goes into, of a server that keeps it
         self.mark = None
         self.process = None
         self.seconds_to_ready = None
@@ -44,6 +45,13 @@ class Server:
     def make_point(self, point):
         point.mkdir()
 
+    def prepare(self, image, directory):
+        """What has to be there before the server starts; not timed."""
+
+    def environment(self):
+        """Variables for the server, besides everybody's."""
+        return {}
+
     def missing(self):
         return {program: package for program, package in self.packages.items()
                 if not shutil.which(program)}
@@ -57,13 +65,14 @@ class Server:
         directory.mkdir(parents=True)
         self.point = directory / "mnt"
         self.make_point(self.point)
+        self.prepare(image, directory)
         self.mark = processes.new_mark()
         command = [str(word) for word in self.command(image, self.point)]
         with open(directory / "log", "w") as log:
             begun = time.monotonic()
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=processes.environment_with(self.mark))
+                env=processes.environment_with(self.mark) | self.environment())
         while not (path := self._readable(image)):
             status = self.process.poll()
             if status or time.monotonic() > begun + SECONDS_TO_START:

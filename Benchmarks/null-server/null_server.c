@@ -9,7 +9,6 @@
 // fsync() one fdatasync(). It writes into IMAGE itself, which the caller makes: an empty file of the
 // disk's size. With --one-view it takes the place of a regular file, and as nothing else shows its
 // bytes the kernel may collect what is written (FUSE_CAP_WRITEBACK_CACHE), as Platter lets it there.
-// Before it ends it makes IMAGE safe on the disk, as everyone who keeps an overlay does.
 //
 //   null-server [--direct-io] IMAGE DIRECTORY      stays in the foreground until unmounted
 //   null-server --write IMAGE DIRECTORY
@@ -265,10 +264,5 @@ int main(int count, char **arguments)
         fprintf(stderr, "null-server: %s: %s\n", path, strerror(errno));
         return 1;
     }
-    int failed = serve();
-    if (image.writable && fdatasync(image.file) < 0) {
-        fprintf(stderr, "null-server: %s: %s\n", path, strerror(errno));
-        failed = 1;
-    }
-    return failed;
+    return serve();
 }
