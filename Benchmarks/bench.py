@@ -89,7 +89,7 @@ def run(options, scratch):
     rounds = options.rounds
     plan = (Plan(128, rounds or 2, 3, 1, rounds or 1, 32, rounds or 1, 8, 32, 100)
             if options.small else
-            Plan(1536, rounds or 7, max(15, rounds or 7), 3, rounds or 7, 4, rounds or 7, 128, 512,
+            Plan(1536, rounds or 7, max(15, rounds or 7), 3, rounds or 7, 4, rounds or 7, 64, 512,
                  2000))
     null_server, why_not = built_null_server(options.work)
     raw = images.raw_disk(options.work, plan.mebibytes)

@@ -95,14 +95,15 @@ class Runner:
             server, image = contestant.server, contestant.image
             os.sync()  # so that nobody writes back what the one before left
             with self.fresh(contestant) as path:
-                rate, seconds = load.measure(path, image.size)
-                yield Reading("rate", contestant.label, rate)
+                taken = load.measure(path, image.size)
+                for name in taken.keys() & tables.keys():
+                    yield Reading(name, contestant.label, taken[name])
                 server.forget_cached(path)
                 load.check(path, image)
                 if "closing" in tables and server.changes:
                     begun = time.perf_counter()
                     server.close()
-                    seconds += time.perf_counter() - begun
+                    seconds = taken["close"] + time.perf_counter() - begun
                     yield Reading("closing", contestant.label, seconds * 1000)
             if "size" in tables and server.changes:
                 yield Reading("size", contestant.label, server.allocated() / MIB)

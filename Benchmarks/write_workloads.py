@@ -39,13 +39,17 @@ def write_random(field, runner, plan):
     title = f"{plan.random_writes} MiB of random 4 KiB writes"
     one = {
         "rate": Table(f"{title}, 1 job", "writes/s", True, "without fsync"),
+        "again": Table(f"{title}, 1 job, once more to the same places", "writes/s", True,
+                       "without fsync"),
         "closing": closing(f"{title}, 1 job"),
         "size": Table(f"{title}: what the file with the changes takes up", "MiB", False),
     }
     four = {"rate": Table(f"{title}, 4 jobs", "writes/s", True, "without fsync")}
-    runner.writes(in_a_folder(field), plan.write_rounds, one, Writes(PAGE, total, at_random=True))
+    runner.writes(in_a_folder(field), plan.write_rounds, one,
+                  Writes(PAGE, total, at_random=True, twice=True))
     runner.writes(in_a_folder(field), plan.write_rounds, four, WritesByJobs(4, total))
-    return {"write-random 1": one["rate"], "write-random closing": one["closing"],
+    return {"write-random 1": one["rate"], "write-random again": one["again"],
+            "write-random closing": one["closing"],
             "overlay size": one["size"], "write-random 4": four["rate"]}
 
 
@@ -53,9 +57,10 @@ def write_sequential(field, runner, plan):
     title = f"{plan.sequential_writes} MiB written in sequence, 1 MiB at a time"
     tables = {
         "rate": Table(title, "MiB/s", True, "without fsync"),
+        "again": Table(f"{title}, once more to the same places", "MiB/s", True, "without fsync"),
         "closing": closing(title),
     }
-    load = Writes(MIB, plan.sequential_writes * MIB, at_random=False)
+    load = Writes(MIB, plan.sequential_writes * MIB, at_random=False, twice=True)
     runner.writes(in_a_folder(field), plan.write_rounds, tables, load)
     return {f"write-sequential {kind}": table for kind, table in tables.items()}
 

@@ -30,13 +30,14 @@ def content(offset, length):
 
 @dataclass(frozen=True)
 class Writes:
-    """Each block is written once, at the same places for everyone."""
+    """Each block is written once, or once in each of two passes, at the same places for everyone."""
 
     piece: int  # bytes of each
     total: int
     at_random: bool
     sync_each: bool = False    # fdatasync after each
     sync_at_end: bool = False  # one fsync, timed too
+    twice: bool = False        # and over what is there by now
 
     def places(self, size):
         if not self.at_random:
@@ -45,23 +46,30 @@ class Writes:
         return [number * self.piece for number in numbers]
 
     def measure(self, path, size):
-        """Writes a second, and how many seconds the close after them took."""
+        """Writes a second ("rate"), of the same once more where that is asked for ("again"), and how
+        many seconds the close after them took ("close")."""
         work = [(content(offset, self.piece), offset) for offset in self.places(size)]
+        taken = {}
         file = os.open(path, os.O_RDWR)
         try:
-            begun = time.perf_counter()
-            for data, offset in work:
-                if os.pwrite(file, data, offset) != self.piece:
-                    raise ServerFailed(f"short write at {offset}")
-                if self.sync_each:
-                    os.fdatasync(file)
-            if self.sync_at_end:
-                os.fsync(file)
+            for name in ("rate", "again") if self.twice else ("rate",):
+                begun = time.perf_counter()
+                self.perform(work, file)
+                taken[name] = len(work) / (time.perf_counter() - begun)
         finally:
-            ended = time.perf_counter()
+            begun = time.perf_counter()
             os.close(file)
-            closed = time.perf_counter()
-        return len(work) / (ended - begun), closed - ended
+            taken["close"] = time.perf_counter() - begun
+        return taken
+
+    def perform(self, work, file):
+        for data, offset in work:
+            if os.pwrite(file, data, offset) != self.piece:
+                raise ServerFailed(f"short write at {offset}")
+            if self.sync_each:
+                os.fdatasync(file)
+        if self.sync_at_end:
+            os.fsync(file)
 
     def check(self, path, image):
         """Some of the places, with what is around them, read from the server."""
@@ -101,7 +109,7 @@ class WritesByJobs:
         written = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]["write"]
         if written["io_bytes"] != self.total // self.jobs * self.jobs:
             raise ServerFailed(f"fio wrote {written['io_bytes']} bytes instead of {self.total}")
-        return written["iops"], None
+        return {"rate": written["iops"]}
 
     def check(self, path, image):
         """What one job writes is checked; what fio wrote where is not known here."""
