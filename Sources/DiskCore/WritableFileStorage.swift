@@ -4,11 +4,22 @@ internal import Glibc
 /// A regular file, open for reading and writing.
 public final class WritableFileStorage: WritableStorage {
   private let file: FileStorage
+  /// Whether there is anything to be safe from a power cut.
+  private let outlivesPower: Bool
 
   /// - Parameter descriptor: open for both.
   /// - Throws: `invalidRequest` for what is no regular file or block device.
-  public init(adopting descriptor: consuming OwnedDescriptor, path: String) throws(DiskError) {
+  public convenience init(
+    adopting descriptor: consuming OwnedDescriptor, path: String
+  ) throws(DiskError) {
+    try self.init(descriptor, path, outlivesPower: true)
+  }
+
+  private init(
+    _ descriptor: consuming OwnedDescriptor, _ path: String, outlivesPower: Bool
+  ) throws(DiskError) {
     file = try FileStorage(adopting: descriptor, path: path)
+    self.outlivesPower = outlivesPower
   }
 
   /// Opens `path` for both.
@@ -35,9 +46,22 @@ public final class WritableFileStorage: WritableStorage {
 
   /// Makes an empty file that does not exist yet.
   public convenience init(creating path: String) throws(DiskError) {
+    try self.init(adopting: Self.make(path), path: path)
+  }
+
+  /// Makes an empty file without a name, which is gone when it is closed: no flush waits for the disk.
+  ///
+  /// - Parameter path: where it has a name for a moment; it says what file system the file is on.
+  public convenience init(creatingNameless path: String) throws(DiskError) {
+    let descriptor = try Self.make(path)
+    unsafe unlink(path)
+    try self.init(descriptor, path, outlivesPower: false)
+  }
+
+  private static func make(_ path: String) throws(DiskError) -> OwnedDescriptor {
     let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard number >= 0 else { throw DiskError(system: errno, "cannot make", path: path) }
-    try self.init(adopting: OwnedDescriptor(adopting: number), path: path)
+    return OwnedDescriptor(adopting: number)
   }
 
   public var path: String { file.path }
@@ -80,6 +104,7 @@ public final class WritableFileStorage: WritableStorage {
   }
 
   public func flush() throws(DiskError) {
+    guard outlivesPower else { return }
     guard fdatasync(descriptor) == 0 else {
       throw DiskError(system: errno, "cannot write it to the disk", path: path)
     }

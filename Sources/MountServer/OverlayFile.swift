@@ -14,8 +14,7 @@ enum OverlayFile {
     let place = folder.hasPrefix("/") ? folder : "/tmp"
     let path = PathParts.join(
       place, "platter-scratch-\(getpid())-\(UInt64.random(in: .min ... .max))")
-    let file = try WritableFileStorage(creating: path)
-    unsafe unlink(path)
+    let file = try WritableFileStorage(creatingNameless: path)
     let overlay = try Overlay.create(
       in: file, size: image.disk.size,
       base: OverlayBase(name: "base", format: "platter-scratch", identity: []))

@@ -28,6 +28,8 @@ final class OpenFile: Sendable {
   let hasNews = Atomic<Bool>(false)
   /// For a handle whose opener believes that the file was emptied (`O_TRUNC`).
   private let written = Mutex<WrittenRanges?>(nil)
+  /// Whether there is such a belief: asked at each write, where many threads would queue for the lock.
+  private let isEmptied = Atomic<Bool>(false)
 
   init(_ content: Content, isCached: Bool = true, view: View? = nil) {
     self.content = content
@@ -36,9 +38,13 @@ final class OpenFile: Sendable {
   }
 
   /// It was opened with `O_TRUNC`.
-  func wasEmptied() { written.withLock { $0 = WrittenRanges() } }
+  func wasEmptied() {
+    written.withLock { $0 = WrittenRanges() }
+    isEmptied.store(true, ordering: .releasing)
+  }
 
   func willWrite(_ range: Range<UInt64>) {
+    guard isEmptied.load(ordering: .acquiring) else { return }
     written.withLock { $0?.add(range) }
   }
 
