@@ -27,8 +27,10 @@ class Writer:
 
     def write_until_it_breaks(self, path):
         pending = {}
-        handle = os.open(path, os.O_RDWR)
+        handle = None
         try:
+            # On a busy machine it is killed before this.
+            handle = os.open(path, os.O_RDWR)
             while True:
                 place = self.random.randrange(SIZE // BLOCK) * BLOCK
                 block = self.random.randbytes(BLOCK)
@@ -45,7 +47,8 @@ class Writer:
             pass
         finally:
             try:
-                os.close(handle)
+                if handle is not None:
+                    os.close(handle)
             except OSError:
                 pass
 
