@@ -19,7 +19,7 @@ CASES = [(base, option) for base in BASES for option in ("--scratch", "--overlay
     (base, "--write") for base in FLAT]
 
 # Mounts of one case, and operations of one mount: 10^6 of all cases together by `make soak`.
-MOUNTS, OPERATIONS = (8, 4000) if SOAK else (3, 100)
+MOUNTS, OPERATIONS = (8, 4000) if SOAK else (2, 150)
 
 
 def seed_of(base, option):
