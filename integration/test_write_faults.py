@@ -1,0 +1,287 @@
+"""Each I/O of an overlay fails in turn, below a mount: who touched it gets an errno, the rest stays, and
+the mount goes on. And a disk that is really full."""
+
+import errno
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.faults import FAULTS, Faults, shim
+from support.files import MIB, noise, read_at, sparse_file, write_at
+from support.images import mbr_entry, write_boot_record
+from support.session import ROOT, SOAK
+from support.shell import attempt, eventually, mounted, needs, quoted, run, session
+from support.views import KEEP_SIZE, PUNCH_HOLE, fallocate
+from support.work import status
+
+GIB = 1 << 30
+SIZE = 2 * GIB + 300 * 1024
+P1 = (63 * 512, SIZE - 63 * 512)
+# What of the disk is used: in three tables of the overlay, across their ends and those of clusters.
+WINDOW = 96 * 1024
+WINDOWS = [40_000, 300_000, GIB - 50_000, 2 * GIB + 1000]
+ALLOWED = {errno.EIO, errno.ENOSPC}
+
+
+def base_disk(folder):
+    image = sparse_file(folder / "base.img", SIZE)
+    write_boot_record(image, 0, mbr_entry(63, P1[1] // 512))
+    for start in WINDOWS[::2]:
+        write_at(image, start + 5000, noise(start, WINDOW // 2))
+    return image
+
+
+def windows_of(read):
+    return b"".join(read(start, WINDOW) for start in WINDOWS)
+
+
+class Model:
+    """What the windows hold, and all that they held since the last flush."""
+
+    def __init__(self, content):
+        self.now = content
+        self.since_flush = [content]
+
+    def is_now(self, content):
+        self.now = content
+        self.since_flush.append(content)
+
+    def was_flushed(self):
+        self.since_flush = [self.now]
+
+    def accept(self, content):
+        """After a crash: of what was not flushed, any state of each byte."""
+        for place, byte in enumerate(content if content != self.now else b""):
+            if byte != self.now[place]:
+                assert any(byte == old[place] for old in self.since_flush), \
+                    f"lost: byte {place % WINDOW} of the window at {WINDOWS[place // WINDOW]}"
+        self.is_now(content)
+        self.was_flushed()
+
+
+class Mount:
+    """A mount with faults below it."""
+
+    def __init__(self, image, faults):
+        self.faults = faults
+        command = f"mkdir -p mnt; {faults.prefix} platter mount --overlay work.qcow2 {image} mnt"
+        existed = os.path.exists("work.qcow2")
+        result = attempt(command)
+        if result.status != 0:
+            assert faults.count > 0, str(result)
+            assert result.err.startswith("platter: ") and "work.qcow2" in result.err, str(result)
+            assert os.path.exists("work.qcow2") == existed
+            faults.disarm()
+            run(command)
+        self.open = [os.open(f"mnt/{name}", os.O_RDWR) for name in ("disk", "p1")]
+
+    def content(self):
+        """As both views say, with nothing failing: one of them is cached by the kernel."""
+        disk, p1 = self.open
+        with self.faults:
+            whole = windows_of(lambda start, count: os.pread(disk, count, start))
+            assert whole == windows_of(lambda start, count: os.pread(p1, count, start - P1[0]))
+        return whole
+
+    def step(self, model, numbers):
+        """One operation. Gives the errno that it ended with."""
+        before = model.now
+        window = numbers.randrange(len(WINDOWS))
+        length = numbers.choice((1, 512, 4096, 5000, numbers.randint(1, 40_000)))
+        place = numbers.randrange(WINDOW - length)
+        if numbers.random() < 0.5:
+            place = place // 4096 * 4096
+        descriptor, start = numbers.choice(list(zip(self.open, (0, P1[0]))))
+        at = WINDOWS[window] + place - start
+        kind = numbers.choices(("write", "punch", "fsync", "read"), (60, 10, 20, 10))[0]
+        touched = slice(window * WINDOW + place, window * WINDOW + place + length)
+        wanted = bytearray(before)
+        if kind == "write":
+            wanted[touched] = numbers.randbytes(length)
+        elif kind == "punch":
+            wanted[touched] = bytes(length)
+        try:
+            if kind == "write":
+                assert os.pwrite(descriptor, wanted[touched], at) == length
+            elif kind == "punch":
+                fallocate(descriptor, PUNCH_HOLE | KEEP_SIZE, at, length)
+            elif kind == "read":
+                found = os.pread(descriptor, length, at)
+                # What is cached and stands before what cannot be read is given.
+                assert found == before[touched][:len(found)]
+                assert len(found) == length or self.faults.count > 0
+            else:
+                os.fsync(descriptor)
+        except OSError as error:
+            assert error.errno in ALLOWED and self.faults.count > 0
+            after = self.content()
+            assert before[:touched.start] == after[:touched.start]
+            assert before[touched.stop:] == after[touched.stop:]
+            assert all(new in both for new, *both in zip(
+                after[touched], before[touched], wanted[touched]))
+            model.is_now(after)
+            return error.errno
+        model.is_now(bytes(wanted))
+        if kind == "fsync":
+            model.was_flushed()
+        return 0
+
+    def close(self):
+        while self.open:
+            try:
+                os.close(self.open.pop())
+            except OSError as error:
+                # A fault, or the daemon is gone.
+                assert error.errno in ALLOWED | {errno.ENOTCONN, errno.ECONNABORTED}
+
+    def unmount(self, model):
+        """With success, all that was written is there."""
+        self.close()
+        result = attempt("platter unmount mnt")
+        assert eventually(lambda: not session.mounts() and not session.processes())
+        if result.status == 0:
+            model.was_flushed()
+        else:
+            assert self.faults.count > 0, str(result)
+
+    def kill(self):
+        os.kill(status(Path("mnt"))["daemonPid"], signal.SIGKILL)
+        self.close()
+        assert eventually(lambda: not session.mounts() and not session.processes())
+
+
+def checked():
+    """What `qemu-img check` counts: errors and leaks."""
+    report = json.loads(attempt("qemu-img check -U --output=json work.qcow2").out)
+    return report.get("corruptions", 0) + report["check-errors"], report.get("leaks", 0)
+
+
+def history(image, library, number, fault, *, seed, end):
+    """Two mounts of a new overlay, in which the I/O of this number fails. Gives how many there were."""
+    Path("work.qcow2").unlink(missing_ok=True)
+    numbers = random.Random(seed)
+    faults = Faults(library, "/work.qcow2")
+    model = Model(windows_of(lambda start, count: read_at(image, start, count)))
+    if number:
+        faults.arm(number, fault)
+    for last in (False, True):
+        mount = Mount(image, faults)
+        try:
+            failed = 0
+            model.accept(mount.content())
+            for _ in range(16):
+                failed += mount.step(model, numbers) != 0
+                if failed > 2:
+                    faults.disarm()
+            calls = faults.calls
+            if last and end == "kill":
+                mount.kill()
+            else:
+                mount.unmount(model)
+                calls = faults.calls
+        finally:
+            mount.close()
+        assert checked()[0] == 0
+    faults.disarm()
+    with mounted(image, "--overlay work.qcow2") as mnt:
+        model.accept(windows_of(lambda start, count: read_at(mnt / "disk", start, count)))
+    assert checked() == (0, 0)
+    return calls
+
+
+@needs("cc", "qemu-img")
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_every_io_fails_in_turn(home, library, fault):
+    image = base_disk(home)
+    before = os.stat(image)
+    seed = int.from_bytes(os.urandom(4), "big") if SOAK else 1
+    calls = history(image, shim(library), 0, fault, seed=seed, end="unmount")
+    numbers = random.Random(f"{fault}")
+    every = range(1, calls + 1)
+    for number in every if SOAK else sorted(numbers.sample(every, 5)):
+        end = ("unmount", "kill")[number % 2]
+        try:
+            history(image, shim(library), number, fault, seed=seed, end=end)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, I/O {number} of {calls}, {end}: {error}") from error
+    after = os.stat(image)
+    assert (after.st_mtime_ns, after.st_blocks) == (before.st_mtime_ns, before.st_blocks)
+    print(f"{fault}: {calls} I/Os")
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_place(request, home):
+    """A folder on a disk of 8 MiB."""
+    if not ROOT:
+        pytest.skip("needs root, to mount a small disk")
+    os.mkdir("place")
+    made = attempt("mount -t tmpfs -o size=8m none place" if request.param == "tmpfs" else
+                   "truncate -s 8M place.img && mkfs.ext4 -q -O ^has_journal place.img && "
+                   "mount -o loop place.img place")
+    if made.status != 0:
+        pytest.skip(f"{request.param} cannot be mounted here: {made.err}")
+    yield Path("place")
+    run("umount place")
+
+
+@needs("mkfs.ext4", "qemu-img")
+def test_a_full_disk(small_place):
+    """The write that does not fit gets ENOSPC; what was written stays; with room again, it goes on."""
+    sparse_file("base.img", 64 * MIB)
+    overlay = small_place / "work.qcow2"
+    filler = small_place / "filler"
+    filler.write_bytes(bytes(2 * MIB))
+    written = {}
+
+    def fill(disk, step):
+        """In pieces that each take a cluster, of different lengths, until nothing fits."""
+        with pytest.raises(OSError) as error:
+            for place in range(0, 64 * MIB, step):
+                if place not in written:
+                    piece = noise(place, 4096 + place // step * 512)
+                    assert os.pwrite(disk, piece, place) == len(piece)
+                    written[place] = piece
+        assert error.value.errno == errno.ENOSPC
+
+    def check(disk):
+        for place, piece in written.items():
+            assert os.pread(disk, len(piece), place) == piece
+
+    with mounted("base.img", f"--overlay {overlay}") as mnt:
+        disk = os.open(mnt / "disk", os.O_RDWR)
+        try:
+            fill(disk, 256 * 1024)
+            assert len(written) > 10
+            os.fsync(disk)
+            check(disk)
+            # What is there already is written to, as before.
+            for place in written:
+                written[place] = noise(place + 1, 4096) + written[place][4096:]
+                assert os.pwrite(disk, written[place][:4096], place) == 4096
+            os.fsync(disk)
+            filler.unlink()
+            before = len(written)
+            fill(disk, 256 * 1024)
+            assert len(written) > before
+            os.fsync(disk)
+            check(disk)
+            # Given up clusters are room, too.
+            for place in list(written)[::2]:
+                fallocate(disk, PUNCH_HOLE | KEEP_SIZE, place, 256 * 1024)
+                del written[place]
+            os.fsync(disk)
+            fill(disk, 512 * 1024)
+            check(disk)
+            refused = status(mnt)["failedWrites"]
+            assert refused == 3
+        finally:
+            os.close(disk)
+    run(f"qemu-img check {overlay}")
+    with mounted("base.img", f"--overlay {overlay}") as mnt:
+        disk = os.open(mnt / "disk", os.O_RDONLY)
+        check(disk)
+        os.close(disk)
