@@ -1,28 +1,8 @@
 """Programs that use one image at a time: as QEMU locks it."""
 
-import os
-import subprocess
-
-from support.shell import attempt, mounted, needs, refused, start
+from support.qemu_io import Holder
+from support.shell import attempt, mounted, needs, refused
 from support.work import small_disk, status
-
-
-class Holder:
-    """qemu-io with an image open."""
-
-    def __init__(self, options):
-        self.process = start(f"exec timeout -k 5 30 qemu-io {options}", stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        os.write(self.process.stdin.fileno(), b"length\n")
-        # It has taken its locks when it answers.
-        while not (line := self.process.stdout.readline()).strip().endswith(b"iB"):
-            assert line, "qemu-io does not open the image"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=10)
 
 
 @needs("qemu-io")
