@@ -269,6 +269,7 @@ def test_zeros_that_fail_halfway(home, library):
         except OSError as error:
             assert error.errno == errno.EIO
             failures += mount.content() != before
+        faults.disarm()
         mount.close()
         run("platter unmount mnt")
     assert failures > 0
