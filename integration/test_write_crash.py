@@ -25,12 +25,11 @@ class Writer:
         self.random = random_numbers
         self.flushed = {}
 
-    def write_until_it_breaks(self, path):
+    def write_until_it_breaks(self, path, killer):
         pending = {}
-        handle = None
+        handle = os.open(path, os.O_RDWR)
+        killer.start()
         try:
-            # On a busy machine it is killed before this.
-            handle = os.open(path, os.O_RDWR)
             while True:
                 place = self.random.randrange(SIZE // BLOCK) * BLOCK
                 block = self.random.randbytes(BLOCK)
@@ -47,8 +46,7 @@ class Writer:
             pass
         finally:
             try:
-                if handle is not None:
-                    os.close(handle)
+                os.close(handle)
             except OSError:
                 pass
 
@@ -80,8 +78,7 @@ def test_killed_in_the_middle_of_writes(seed, home):
         killer = threading.Timer(
             writer.random.uniform(0.002, 0.04),
             os.kill, (status(Path("mnt"))["daemonPid"], signal.SIGKILL))
-        killer.start()
-        writer.write_until_it_breaks("mnt/disk")
+        writer.write_until_it_breaks("mnt/disk", killer)
         killer.join()
         assert checked("work.qcow2")[0] == 0
     run("platter mount --overlay work.qcow2 base.img mnt")
