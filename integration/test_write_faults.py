@@ -14,7 +14,7 @@ from support.faults import FAULTS, Faults, shim
 from support.files import MIB, noise, read_at, sparse_file, write_at
 from support.images import mbr_entry, write_boot_record
 from support.session import ROOT, SOAK
-from support.shell import attempt, eventually, mounted, needs, quoted, run, session
+from support.shell import attempt, eventually, mounted, needs, run, session
 from support.views import KEEP_SIZE, PUNCH_HOLE, fallocate
 from support.work import status
 
