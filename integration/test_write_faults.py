@@ -204,7 +204,8 @@ class InPlace:
 
 
 def history(image, place, library, number, fault, *, seed, end):
-    """Two mounts, in which the I/O of this number fails. Gives how many there were."""
+    """Two mounts, in which the I/O of this number fails. Gives how many there were,
+    and how many were made to fail."""
     place.begin()
     numbers = random.Random(seed)
     faults = Faults(library, f"/{place.faulty}")
@@ -233,7 +234,7 @@ def history(image, place, library, number, fault, *, seed, end):
     with mounted(place.image, place.option) as mnt:
         model.accept(windows_of(lambda start, count: read_at(mnt / "disk", start, count)))
     place.check(leaks=False)
-    return calls
+    return calls, faults.count
 
 
 @needs("cc", "qemu-img")
@@ -244,18 +245,20 @@ def test_every_io_fails_in_turn(home, library, fault, kind):
     place = kind(image)
     before = os.stat(image)
     seed = int.from_bytes(os.urandom(4), "big") if SOAK else 1
-    calls = history(image, place, shim(library), 0, fault, seed=seed, end="unmount")
+    calls, _ = history(image, place, shim(library), 0, fault, seed=seed, end="unmount")
     every = range(1, calls + 1)
     sample = random.Random(f"{fault} {kind.__name__}").sample(every, 4 if kind is InOverlay else 2)
+    failed = 0
     for number in every if SOAK else sample:
         end = ("unmount", "kill")[number % 2]
         try:
-            history(image, place, shim(library), number, fault, seed=seed, end=end)
+            failed += history(image, place, shim(library), number, fault, seed=seed, end=end)[1]
         except (AssertionError, OSError) as error:
             raise AssertionError(f"seed {seed}, I/O {number} of {calls}, {end}: {error}") from error
     after = os.stat(image)
     assert (after.st_mtime_ns, after.st_blocks) == (before.st_mtime_ns, before.st_blocks)
-    print(f"{fault}: {calls} I/Os")
+    assert failed > 0
+    print(f"{fault}: {calls} I/Os, {failed} of them made to fail in all histories together")
 
 
 @needs("cc")
