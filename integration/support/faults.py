@@ -9,7 +9,7 @@ from pathlib import Path
 from .shell import quoted, run
 
 SOURCE = Path(__file__).with_name("faults.c")
-FIELDS = struct.Struct("@6Q")
+FIELDS = struct.Struct("@7Q")
 FOREVER = 2**64 - 1
 
 
@@ -52,9 +52,8 @@ class Faults:
             self.fields = mmap.mmap(file.fileno(), FIELDS.size)
         self.prefix = (f"LD_PRELOAD={quoted(library)} FAULTY_FILE={quoted(name)} "
                        f"FAULTS={quoted(Path(control).absolute())}")
-        self.armed = (0, 0, 0, 0)
 
-    def _set(self, first, last, error, after):
+    def _set(self, first, last=0, error=0, after=0):
         # Without `first` nothing happens while the others change.
         self.fields[16:24] = bytes(8)
         self.fields[24:48] = struct.pack("@3Q", last, error, after)
@@ -63,19 +62,17 @@ class Faults:
     def arm(self, number, fault):
         """The call with this number from now on, counted from 1, will fail."""
         first = self.calls + number
-        self.armed = (first, min(FOREVER, first + fault.count - 1), fault.error, fault.after)
-        self._set(*self.armed)
+        self._set(first, min(FOREVER, first + fault.count - 1), fault.error, fault.after)
 
     def disarm(self):
-        self.armed = (0, 0, 0, 0)
-        self._set(*self.armed)
+        self._set(0)
 
     def __enter__(self):
-        """For a while nothing fails."""
-        self._set(0, 0, 0, 0)
+        """For a while nothing fails, and nothing is counted."""
+        self.fields[48:56] = struct.pack("@Q", 1)
 
     def __exit__(self, *_):
-        self._set(*self.armed)
+        self.fields[48:56] = bytes(8)
 
     @property
     def calls(self):
