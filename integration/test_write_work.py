@@ -38,7 +38,7 @@ def build_in(partition):
         for name, text in PROJECT.items():
             Path("files/src", name).write_text(text)
         run("make -C files/src && cp files/src/sum built")
-        assert run("make -C files/src").out.count("cc") == 0, "it knows what it has built"
+        assert "up to date" in run("make -C files/src").out, "it knows what it has built"
         run("tar cf files/src.tar -C files src && rm files/src/*.o")
     finally:
         run("fusermount3 -u files")
