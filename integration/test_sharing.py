@@ -1,28 +1,13 @@
-"""Programs that use one image at a time: as QEMU locks it."""
+"""Programs that use one image at a time: as QEMU locks it; and a hundred overlays of one base."""
 
+import json
 import os
-import subprocess
 
-from support.shell import attempt, mounted, needs, refused, start
-from support.work import small_disk, status
-
-
-class Holder:
-    """qemu-io with an image open."""
-
-    def __init__(self, options):
-        self.process = start(f"exec timeout -k 5 30 qemu-io {options}", stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        os.write(self.process.stdin.fileno(), b"length\n")
-        # It has taken its locks when it answers.
-        while not (line := self.process.stdout.readline()).strip().endswith(b"iB"):
-            assert line, "qemu-io does not open the image"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=10)
+from support.files import digest, noise, read_at, write_at
+from support.qemu_io import Holder
+from support.session import SOAK
+from support.shell import attempt, mounted, needs, refused, run
+from support.work import P1, small_disk, status
 
 
 @needs("qemu-io")
@@ -62,3 +47,44 @@ def test_mounts_that_share_an_image(home):
             refused(f"platter mount {option} {image}", "another program")
         with mounted(image, "--force-share", at="two") as two:
             assert status(two)["readOnly"]
+
+
+@needs("qemu-img")
+def test_a_hundred_overlays_of_one_base(home):
+    """All mounted at once: each has its own changes, and the base has none."""
+    image = small_disk()
+    write_at(image, P1[0] + 100_000, noise("base", 100_000))
+    before, whole = digest(image), bytearray(open(image, "rb").read())
+    numbers = range(100)
+    # What each is asked after it was closed takes a while.
+    some = numbers if SOAK else numbers[::10]
+
+    def each(command, which):
+        names = " ".join(map(str, which))
+        run(f"for n in {names}; do {command} || exit; done", timeout=180)
+
+    mount = f"mkdir -p $n && platter mount --overlay $n.qcow2 {image} $n"
+
+    def check(which):
+        for number in which:
+            mine = bytearray(whole)
+            place = P1[0] + 50_000 + 700 * number
+            mine[place:place + 2000] = noise(number, 2000)
+            mine[600 * (number + 1):600 * (number + 1) + 900] = bytes(900)
+            assert read_at(f"{number}/disk", 0, len(mine)) == mine, number
+
+    each(mount, numbers)
+    assert len(json.loads(run("platter list --json").out)["mounts"]) == 100
+    for number in numbers:
+        write_at(f"{number}/p1", 50_000 + 700 * number, noise(number, 2000))
+    for number in reversed(numbers):
+        write_at(f"{number}/disk", 600 * (number + 1), bytes(900))
+    check(numbers)
+    each("platter unmount $n", numbers)
+    for number in numbers:
+        assert os.path.getsize(f"{number}.qcow2") < 2 * os.path.getsize(image)
+    each("qemu-img check -q $n.qcow2", some)
+    each(mount, some)
+    check(some)
+    each("platter unmount $n", some)
+    assert digest(image) == before

@@ -25,9 +25,10 @@ class Writer:
         self.random = random_numbers
         self.flushed = {}
 
-    def write_until_it_breaks(self, path):
+    def write_until_it_breaks(self, path, killer):
         pending = {}
         handle = os.open(path, os.O_RDWR)
+        killer.start()
         try:
             while True:
                 place = self.random.randrange(SIZE // BLOCK) * BLOCK
@@ -69,15 +70,15 @@ def test_killed_in_the_middle_of_writes(seed, home):
     """Forty times a seed: 200 in CI, 1,000 by `make soak`."""
     write_at(sparse_file("base.img", SIZE), 0, noise(seed, MIB))
     before = digest("base.img")
+    os.mkdir("mnt")
     writer = Writer(random.Random(seed))
     for _ in range(40):
-        run("mkdir -p mnt && platter mount --overlay work.qcow2 base.img mnt")
+        run("platter mount --overlay work.qcow2 base.img mnt")
         assert writer.lost("mnt/disk") == []
         killer = threading.Timer(
             writer.random.uniform(0.002, 0.04),
             os.kill, (status(Path("mnt"))["daemonPid"], signal.SIGKILL))
-        killer.start()
-        writer.write_until_it_breaks("mnt/disk")
+        writer.write_until_it_breaks("mnt/disk", killer)
         killer.join()
         assert checked("work.qcow2")[0] == 0
     run("platter mount --overlay work.qcow2 base.img mnt")

@@ -70,7 +70,18 @@ final class ViewChanges: Sendable {
         return .failed(error)
       }
     }
-    perform(range, of: window, through: file, now: change, later: { change }, request)
+    guard let view = file.view, view.isWritable, view.opening.isCached else {
+      return perform(range, of: window, through: file, now: change, later: { change }, request)
+    }
+    file.hasNews.store(true, ordering: .relaxed)
+    let outcome = change()
+    guard case .failed = outcome else { return answer(request, outcome) }
+    // The kernel drops its own pages where this succeeds. What failed can have changed some bytes.
+    let pending = PendingRequest(request)
+    threads.async { [self] in
+      kernel.drop([ViewCaches.StalePages(node: view.node, range: range)])
+      if let request = pending.take() { answer(request, outcome) }
+    }
   }
 
   /// Makes zeros of what a program skipped that believes to have emptied the file, and answers its
