@@ -18,8 +18,7 @@ extension Overlay {
     if let done { return done }
     let work = try state.withLock { (state) throws(DiskError) in
       if let broken = state.broken { throw broken }
-      return state.beginFlush(
-        l1At: l1At, blockTableAt: blockTableAt.load(ordering: .relaxed))
+      return state.beginFlush()
     }
     do throws(DiskError) {
       try write(work)
