@@ -70,6 +70,19 @@ struct ClusterCounts: Sendable {
     return runs
   }
 
+  /// The counts of a range as they stand in a refcount block.
+  func bytes(of range: Range<UInt64>) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: range.count * 2)
+    for key in range.lowerBound / Self.perPage...(range.upperBound - 1) / Self.perPage {
+      guard let page = pages[key] else { continue }
+      let first = key * Self.perPage
+      for cluster in range.clamped(to: first..<first + Self.perPage) {
+        bytes.putBig(page[Int(cluster - first)], at: Int(cluster - range.lowerBound) * 2)
+      }
+    }
+    return bytes
+  }
+
   /// Which refcount blocks of `perBlock` counts have one that is not 0.
   func blocks(of perBlock: UInt64) -> Set<UInt64> {
     var blocks: Set<UInt64> = []

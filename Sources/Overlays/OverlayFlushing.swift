@@ -57,6 +57,9 @@ extension Overlay {
   }
 
   public func reclaim(upTo generation: UInt64) {
+    // What it gives back is for nobody until it is done: not for new tables either.
+    growing.wait()
+    defer { growing.signal() }
     let runs = state.withLock { state -> [Range<UInt64>] in
       guard !state.isClosed else { return [] }
       let over = state.quarantine.filter { $0.generation <= generation }

@@ -65,8 +65,7 @@ extension Overlay {
     try base?.check()
     let geometry = tuning.geometry
     // At least one, so that there is an L1 table to name.
-    let tables = max(
-      1, size / geometry.bytesPerTable + (size % geometry.bytesPerTable == 0 ? 0 : 1))
+    let tables = max(1, geometry.tables(for: size))
     guard size <= Limits.largestDisk, tables <= UInt64(Limits.largestMetadataRead / 8) else {
       throw DiskError(
         .unsupported, "a disk of \(size) bytes is too large for an overlay", path: file.path)

@@ -31,7 +31,7 @@ struct OverlayStructure: Sendable {
       count: Int(header.refcountTableClusters * geometry.clusterSize / 8))
     let table = try StoredSnapshot.all(of: file, header)
     snapshots = table.snapshots
-    snapshotTables = try Self.tables(of: snapshots, in: file)
+    snapshotTables = try Self.tables(of: snapshots, in: file, geometry)
     try claimTables(snapshotTableBytes: table.bytes)
     for cluster in try activeTables() { try claim(cluster..<cluster + 1) }
     let active = metadata
@@ -57,14 +57,35 @@ struct OverlayStructure: Sendable {
     self.metadata = metadata
   }
 
+  /// As if nothing were in the active state. Of a file whose other tables may be damaged.
+  init(withoutActiveStateOf file: any Storage, _ header: OverlayHeader) throws(DiskError) {
+    let snapshots = try StoredSnapshot.all(of: file, header).snapshots
+    self.init(
+      header, path: file.path, l1: [UInt64](repeating: 0, count: header.l1Count), blocks: [],
+      snapshots: snapshots,
+      snapshotTables: try Self.tables(of: snapshots, in: file, header.geometry),
+      end: header.geometry.clusters(file.size), metadata: [0])
+  }
+
   /// How often the L1 tables of `snapshots` name each L2 table.
+  ///
+  /// - Throws: `malformed` for a table that does not lie in the file.
   static func tables(
-    of snapshots: [StoredSnapshot], in file: any Storage
+    of snapshots: [StoredSnapshot], in file: any Storage, _ geometry: OverlayGeometry
   ) throws(DiskError) -> [UInt64: Int] {
+    let end = geometry.clusters(file.size)
     var tables: [UInt64: Int] = [:]
     for snapshot in snapshots {
-      for entry in try snapshot.l1(of: file) where entry & L2Entry.hostMask != 0 {
-        tables[entry & L2Entry.hostMask, default: 0] += 1
+      for (index, entry) in try snapshot.l1(of: file).enumerated() {
+        let table = entry & L2Entry.hostMask
+        guard table != 0 else { continue }
+        guard geometry.isCluster(table, below: end) else {
+          throw DiskError(
+            .malformed,
+            "an L2 table of a snapshot lies at \(table), where there is no cluster of the file",
+            path: file.path, offset: snapshot.l1Offset + UInt64(index * 8))
+        }
+        tables[table, default: 0] += 1
       }
     }
     return tables
@@ -84,9 +105,6 @@ struct OverlayStructure: Sendable {
     for (index, block) in blocks.enumerated() where block != 0 {
       try check(block, "a refcount block", at: header.refcountTableOffset + UInt64(index * 8))
       try claim(block / unit..<block / unit + 1)
-    }
-    for table in snapshotTables.keys {
-      try check(table, "an L2 table of a snapshot", at: header.snapshotsOffset)
     }
     let runs: [(at: UInt64, bytes: UInt64)] = [
       (header.l1Offset, UInt64(l1.count) * 8),
@@ -115,7 +133,7 @@ struct OverlayStructure: Sendable {
   }
 
   private func check(_ host: UInt64, _ what: String, at offset: UInt64) throws(DiskError) {
-    guard host.isMultiple(of: geometry.clusterSize), host / geometry.clusterSize < end else {
+    guard geometry.isCluster(host, below: end) else {
       throw DiskError(
         .malformed, "\(what) lies at \(host), where there is no cluster of the file", path: path,
         offset: offset)
@@ -263,7 +281,7 @@ extension OverlayStructure {
 }
 
 extension ClusterCounts {
-  fileprivate mutating func add(
+  mutating func add(
     _ cluster: UInt64, times: Int, _ path: String
   ) throws(DiskError) {
     guard add(cluster, times: times) else {
