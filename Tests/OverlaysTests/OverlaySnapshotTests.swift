@@ -1,0 +1,154 @@
+import DiskCore
+import ImageFormats
+import TestSupport
+import Testing
+
+@testable import Overlays
+
+/// Named states beside the active one, against arrays of bytes.
+struct OverlaySnapshotTests {
+  /// A disk that lies across two L2 tables, and what it and its snapshots should hold.
+  final class History {
+    static let size = Int(OverlayTuning.small.geometry.bytesPerTable) + 300_700
+    static let zone = size - 600_000..<size
+    let kind: BaseKind
+    let base: [UInt8]
+    let file: RecordingStorage
+    var overlay: Overlay
+    var disk: Disk
+    var model: [UInt8]
+    var saved: [String: [UInt8]] = [:]
+    var random: SeededRandom
+
+    init(_ kind: BaseKind, seed: UInt64, recording: Bool = false) throws {
+      self.kind = kind
+      base = kind.bytes(Self.size)
+      file = RecordingStorage(recording: recording)
+      overlay = try Overlay.create(
+        in: file, size: UInt64(Self.size), base: kind.overlayBase, .small)
+      disk = try OverlaidDisk(overlay, base).disk
+      model = Array((base + [UInt8](repeating: 0, count: Self.size - base.count))[Self.zone])
+      random = SeededRandom(seed: seed)
+    }
+
+    func write() throws {
+      let longest = Bool.random(using: &random) ? 3000 : 100_000
+      let at = Int.random(in: 0..<model.count, using: &random)
+      let count = Int.random(in: 1...min(longest, model.count - at), using: &random)
+      let bytes = ImageBytes.pattern(count, seed: random.next())
+      try disk.put(bytes, at: UInt64(Self.zone.lowerBound + at))
+      model.replaceSubrange(at..<at + count, with: bytes)
+    }
+
+    func zero() throws {
+      let at = Int.random(in: 0..<model.count, using: &random)
+      let count = Int.random(in: 1...min(150_000, model.count - at), using: &random)
+      try disk.zero(at: DiskOffset(UInt64(Self.zone.lowerBound + at)), length: UInt64(count))
+      model.replaceSubrange(at..<at + count, with: [UInt8](repeating: 0, count: count))
+    }
+
+    func content(_ disk: Disk) throws -> [UInt8] {
+      try disk.bytes(at: UInt64(Self.zone.lowerBound), count: Self.zone.count)
+    }
+
+    func agree(_ what: String) throws {
+      try #require(same(try content(disk), model), "\(what)")
+    }
+
+    func reopen() throws {
+      try overlay.close()
+      try check(file.content, leaks: false, "closed")
+      overlay = try Overlay.open(file, .small)
+      try #require(!overlay.wasRecovered)
+      disk = try OverlaidDisk(overlay, base).disk
+    }
+
+    func check(_ content: PagedBytes, leaks: Bool, _ what: String) throws {
+      let checked = QcowChecker(content)
+      try #require(checked.errors == [], "\(what)")
+      if !leaks { try #require(checked.leaks == [], "\(what)") }
+      try #require(Set(checked.snapshots) == Set(saved.keys), "\(what)")
+    }
+
+    /// Every snapshot holds what the disk held when it was taken.
+    func checkSnapshots(in content: PagedBytes, _ what: String) throws {
+      for (name, expected) in saved {
+        let read = try Self.snapshot(name, in: content, base)
+        try #require(same(Array(read[Self.zone]), expected), "\(what): \(name)")
+      }
+    }
+
+    static func snapshot(_ name: String, in content: PagedBytes, _ base: [UInt8]) throws -> [UInt8]
+    {
+      let image = try QCOW2Format().open(RecordingStorage(content, recording: false), .none)
+      let layer = try #require(image.snapshots.first { $0.name == name }).open()
+      let below = base.isEmpty ? [] : [FlatLayer(MemoryStorage(base))]
+      return try Disk(layers: [layer] + below).bytes(at: 0, count: size)
+    }
+
+    /// One thing more, on the open overlay or on the closed file.
+    func step() throws {
+      let name = "s\(Int.random(in: 0..<5, using: &random))"
+      let isOpen = Bool.random(using: &random)
+      switch Int.random(in: 0..<16, using: &random) {
+      case 0..<7: try write()
+      case 7..<9: try zero()
+      case 9..<11: try disk.flush()
+      case 11: try reopen()
+      case 12, 13:
+        if saved[name] == nil {
+          try change(isOpen, { try Overlay.createSnapshot(name, in: $0) }) {
+            try $0.createSnapshot(name)
+          }
+          saved[name] = model
+        } else {
+          try change(isOpen, { try Overlay.deleteSnapshot(name, in: $0) }) {
+            try $0.deleteSnapshot(name)
+          }
+          saved[name] = nil
+        }
+      case 14:
+        guard let state = saved[name] else { return }
+        try change(isOpen, { try Overlay.revert($0, to: name) }) { try $0.revert(to: name) }
+        model = state
+      default: try agree("read")
+      }
+    }
+
+    private func change(
+      _ isOpen: Bool, _ offline: (RecordingStorage) throws -> Void, _ live: (Overlay) throws -> Void
+    ) throws {
+      if isOpen { return try live(overlay) }
+      try overlay.close()
+      try offline(file)
+      overlay = try Overlay.open(file, .small)
+      disk = try OverlaidDisk(overlay, base).disk
+    }
+  }
+
+  @Test(arguments: BaseKind.allCases) func randomHistoriesAgree(_ kind: BaseKind) throws {
+    for seed in 0..<UInt64(Soak.rounds(2)) {
+      let history = try History(kind, seed: seed)
+      for number in 0..<120 {
+        try history.step()
+        if number % 10 == 0 {
+          try history.disk.flush()
+          try history.check(history.file.content, leaks: true, "seed \(seed), step \(number)")
+          try history.checkSnapshots(in: history.file.content, "seed \(seed), step \(number)")
+          try history.agree("seed \(seed), step \(number)")
+        }
+      }
+      try history.reopen()
+      try history.agree("seed \(seed)")
+      try history.checkSnapshots(in: history.file.content, "seed \(seed)")
+      // With the last snapshot goes what only snapshots had.
+      for name in history.saved.keys.sorted() {
+        try history.overlay.deleteSnapshot(name)
+        history.saved[name] = nil
+        try history.agree("seed \(seed), without \(name)")
+      }
+      try history.reopen()
+      try history.agree("seed \(seed), alone")
+    }
+  }
+}
