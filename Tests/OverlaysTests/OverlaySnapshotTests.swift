@@ -31,6 +31,56 @@ struct OverlaySnapshotTests {
       random = SeededRandom(seed: seed)
     }
 
+    /// Goes on with a file that `other` has closed.
+    init(_ other: History, content: PagedBytes) throws {
+      kind = other.kind
+      base = other.base
+      file = RecordingStorage(content, recording: false)
+      overlay = try Overlay.open(file, .small)
+      disk = try OverlaidDisk(overlay, base).disk
+      model = other.model
+      saved = other.saved
+      random = other.random
+    }
+
+    func open() throws {
+      overlay = try Overlay.open(file, .small)
+      disk = try OverlaidDisk(overlay, base).disk
+    }
+
+    // On the open overlay, or on the closed file.
+
+    func create(_ name: String, _ isLive: Bool) throws {
+      if isLive {
+        try overlay.createSnapshot(name)
+      } else {
+        try Overlay.createSnapshot(name, in: file)
+      }
+      saved[name] = model
+    }
+
+    func delete(_ name: String, _ isLive: Bool) throws {
+      if isLive {
+        try overlay.deleteSnapshot(name)
+      } else {
+        try Overlay.deleteSnapshot(name, in: file)
+      }
+      saved[name] = nil
+    }
+
+    func revert(_ name: String, _ isLive: Bool) throws {
+      if isLive { try overlay.revert(to: name) } else { try Overlay.revert(file, to: name) }
+      if let state = saved[name] { model = state }
+    }
+
+    /// Only ever on the closed file.
+    func discardAll(_ isLive: Bool) throws {
+      if isLive { try overlay.close() }
+      try Overlay.empty(file)
+      if isLive { try open() }
+      model = Array((base + [UInt8](repeating: 0, count: Self.size - base.count))[Self.zone])
+    }
+
     func write() throws {
       let longest = Bool.random(using: &random) ? 3000 : 100_000
       let at = Int.random(in: 0..<model.count, using: &random)
@@ -96,33 +146,20 @@ struct OverlaySnapshotTests {
       case 9..<11: try disk.flush()
       case 11: try reopen()
       case 12, 13:
-        if saved[name] == nil {
-          try change(isOpen, { try Overlay.createSnapshot(name, in: $0) }) {
-            try $0.createSnapshot(name)
-          }
-          saved[name] = model
-        } else {
-          try change(isOpen, { try Overlay.deleteSnapshot(name, in: $0) }) {
-            try $0.deleteSnapshot(name)
-          }
-          saved[name] = nil
-        }
+        let isThere = saved[name] != nil
+        try change(isOpen) { isThere ? try delete(name, isOpen) : try create(name, isOpen) }
       case 14:
-        guard let state = saved[name] else { return }
-        try change(isOpen, { try Overlay.revert($0, to: name) }) { try $0.revert(to: name) }
-        model = state
+        guard saved[name] != nil else { return }
+        try change(isOpen) { try revert(name, isOpen) }
       default: try agree("read")
       }
     }
 
-    private func change(
-      _ isOpen: Bool, _ offline: (RecordingStorage) throws -> Void, _ live: (Overlay) throws -> Void
-    ) throws {
-      if isOpen { return try live(overlay) }
+    private func change(_ isOpen: Bool, _ body: () throws -> Void) throws {
+      if isOpen { return try body() }
       try overlay.close()
-      try offline(file)
-      overlay = try Overlay.open(file, .small)
-      disk = try OverlaidDisk(overlay, base).disk
+      try body()
+      try open()
     }
   }
 
