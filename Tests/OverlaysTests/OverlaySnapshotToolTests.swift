@@ -30,7 +30,7 @@ struct OverlaySnapshotToolTests {
     }
 
     /// Writes and zeros on an open overlay.
-    func write(_ rounds: Int = 10, at zone: Range<Int> = 0..<size) throws {
+    func write(_ rounds: Int = 6, at zone: Range<Int> = 0..<size) throws {
       let overlay = try Overlay.open(WritableFileStorage(path: path))
       let disk = try OverlaidDisk(overlay, base).disk
       for _ in 0..<rounds {
