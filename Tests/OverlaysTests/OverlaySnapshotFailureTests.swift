@@ -31,7 +31,7 @@ struct OverlaySnapshotFailureTests {
 
   /// Whatever arrived of a verb, the file holds the state before it or the one after it, of the disk
   /// and of all snapshots, and what was flushed before.
-  @Test(arguments: BaseKind.allCases) func powerCuts(_ kind: BaseKind) throws {
+  @Test(arguments: [BaseKind.none, .raw]) func powerCuts(_ kind: BaseKind) throws {
     var states = 0
     for seed in 0..<UInt64(Soak.rounds(1)) { states += try cut(kind, seed) }
     #expect(states >= Soak.rounds(1) * 60)
@@ -41,7 +41,7 @@ struct OverlaySnapshotFailureTests {
     let history = try History(kind, seed: seed &* 17 &+ 3, recording: true)
     // What the file was at the start and the end of each verb; both are flushed.
     var verbs: [(before: Moment, after: Moment)] = []
-    for number in 0..<18 {
+    for number in 0..<12 {
       for _ in 0..<2 { try history.write() }
       if number % 3 == 0 { try history.zero() }
       try history.disk.flush()
@@ -67,7 +67,7 @@ struct OverlaySnapshotFailureTests {
     for (number, verb) in verbs.enumerated() {
       var places = Array(verb.before.changes...verb.after.changes)
       if !Soak.isOn {
-        places = (places.shuffled(using: &history.random).prefix(2) + places.suffix(2)).sorted()
+        places = (places.shuffled(using: &history.random).prefix(1) + places.suffix(2)).sorted()
       }
       for place in places {
         let losses = PowerCuts.Loss.allCases
@@ -157,7 +157,7 @@ struct OverlaySnapshotFailureTests {
       let places = start...history.file.changeCount
       let chosen =
         Soak.isOn
-        ? Array(places) : (0..<24).map { _ in Int.random(in: places, using: &history.random) }
+        ? Array(places) : (0..<16).map { _ in Int.random(in: places, using: &history.random) }
       for place in chosen.sorted() {
         guard let flushed = flushes.last(where: { $0.changes <= place }) else { continue }
         let losses = PowerCuts.Loss.allCases
