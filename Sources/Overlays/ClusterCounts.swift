@@ -33,7 +33,7 @@ struct ClusterCounts: Sendable {
   }
 
   /// Calls `visit` for each cluster whose count is not 0, in order.
-  func forEach<Failure: Error>(
+  func forEachCounted<Failure: Error>(
     _ visit: (UInt64, UInt16) throws(Failure) -> Void
   ) throws(Failure) {
     for key in pages.keys.sorted() {
@@ -48,7 +48,7 @@ struct ClusterCounts: Sendable {
   func free(below limit: UInt64) -> [Range<UInt64>] {
     var runs: [Range<UInt64>] = []
     var start: UInt64 = 0
-    forEach { cluster, _ in
+    forEachCounted { cluster, _ in
       if start < min(cluster, limit) { runs.append(start..<min(cluster, limit)) }
       start = cluster + 1
     }
@@ -59,7 +59,7 @@ struct ClusterCounts: Sendable {
   /// The clusters that are counted here, and in `other` are not, in order.
   func notCounted(in other: ClusterCounts) -> [Range<UInt64>] {
     var runs: [Range<UInt64>] = []
-    forEach { cluster, _ in
+    forEachCounted { cluster, _ in
       guard other[cluster] == 0 else { return }
       if let last = runs.last, last.upperBound == cluster {
         runs[runs.count - 1] = last.lowerBound..<cluster + 1
@@ -87,7 +87,7 @@ struct ClusterCounts: Sendable {
   func blocks(of perBlock: UInt64) -> Set<UInt64> {
     var blocks: Set<UInt64> = []
     var last = UInt64.max
-    forEach { cluster, _ in
+    forEachCounted { cluster, _ in
       guard cluster / perBlock != last else { return }
       last = cluster / perBlock
       blocks.insert(last)
@@ -98,7 +98,7 @@ struct ClusterCounts: Sendable {
   /// The counts above 1 alone.
   var shared: ClusterCounts {
     var shared = ClusterCounts()
-    forEach { cluster, count in
+    forEachCounted { cluster, count in
       if count > 1 { shared[cluster] = count }
     }
     return shared

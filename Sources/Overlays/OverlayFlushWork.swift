@@ -87,6 +87,16 @@ extension OverlayState {
     freed += work.freed
   }
 
+  /// With the change before it, where they go together: clusters are often given up in a row.
+  private mutating func append(_ value: UInt16, of cluster: UInt64) {
+    if let last = counts.last, last.value == value, last.run.upperBound == cluster {
+      counts[counts.count - 1] = CountChange(
+        run: last.run.lowerBound..<cluster + 1, value: value)
+    } else {
+      counts.append(CountChange(run: cluster..<cluster + 1, value: value))
+    }
+  }
+
   /// Nothing in the file's active tables names these clusters any more. Those that snapshots have keep
   /// their content, and are counted once less by the next flush: until now a crash would have brought
   /// back the entries that named them.
@@ -101,7 +111,7 @@ extension OverlayState {
         let count = shared[cluster]
         if count > 1 {
           shared[cluster] = count - 1
-          counts.append(CountChange(run: cluster..<cluster + 1, value: count - 1))
+          append(count - 1, of: cluster)
         } else {
           left.append(cluster..<cluster + 1)
         }

@@ -33,12 +33,11 @@ struct OverlayStructure: Sendable {
     snapshots = table.snapshots
     snapshotTables = try Self.tables(of: snapshots, in: file, geometry)
     try claimTables(snapshotTableBytes: table.bytes)
-    for cluster in try activeTables() { try claim(cluster..<cluster + 1) }
-    let active = metadata
-    for table in snapshotTables.keys where !active.contains(table / geometry.clusterSize) {
-      let cluster = table / geometry.clusterSize
-      try claim(cluster..<cluster + 1)
-    }
+    let active = try activeTables()
+    for cluster in active { try claim(cluster..<cluster + 1) }
+    // Snapshots may have these too, and one table together.
+    let others = Set(snapshotTables.keys.map { $0 / geometry.clusterSize }).subtracting(active)
+    for cluster in others { try claim(cluster..<cluster + 1) }
   }
 
   /// Of a file that is known to be right.
@@ -266,7 +265,7 @@ extension OverlayStructure {
   /// - Throws: `malformed` where the file counts a cluster less often than it is referred to, which
   ///   no crash leaves.
   func requireEnough(_ stored: ClusterCounts, for used: ClusterCounts) throws(DiskError) {
-    try used.forEach { (cluster, count) throws(DiskError) in
+    try used.forEachCounted { (cluster, count) throws(DiskError) in
       if stored[cluster] < count { throw tooLow(cluster, stored[cluster], count) }
     }
   }
