@@ -19,6 +19,11 @@ struct L2Entry: Sendable, Equatable {
 
   init(host: UInt64, allocated: UInt32, zeros: UInt32) {
     descriptor = host == 0 ? 0 : host | Self.copied
+    bitmap = 0
+    setSubclusters(allocated: allocated, zeros: zeros)
+  }
+
+  mutating func setSubclusters(allocated: UInt32, zeros: UInt32) {
     bitmap = UInt64(allocated) | UInt64(zeros) << 32
   }
 

@@ -136,11 +136,11 @@ extension L2Table {
   /// The bytes `range` are stored.
   mutating func publish(_ range: Range<UInt64>, _ geometry: OverlayGeometry) {
     geometry.forEachCluster(range) { cluster, mask in
-      let old = self[cluster]
+      var entry = self[cluster]
       // An entry without a place is one that a mistake in the caller let be discarded meanwhile.
-      guard old.host != 0 else { return }
-      self[cluster] = L2Entry(
-        host: old.host, allocated: old.allocated | mask, zeros: old.zeros & ~mask)
+      guard entry.host != 0 else { return }
+      entry.setSubclusters(allocated: entry.allocated | mask, zeros: entry.zeros & ~mask)
+      self[cluster] = entry
     }
     pins -= 1
   }

@@ -14,7 +14,6 @@ public final class Overlay: WritableLayer {
   let storage: any WritableStorage
   let geometry: OverlayGeometry
   let tuning: OverlayTuning
-  let l1At: UInt64
   /// Where the private extension's word of state is.
   let statePlace: UInt64
   let state: Mutex<OverlayState>
@@ -22,8 +21,6 @@ public final class Overlay: WritableLayer {
   let flushing = DispatchSemaphore(value: 1)
   /// Held by who gets more clusters. It may flush meanwhile; a flush never needs clusters.
   let growing = DispatchSemaphore(value: 1)
-  /// Changes only where a new table is made, by who holds `growing` and has flushed.
-  let blockTableAt: Atomic<UInt64>
 
   init(
     _ storage: any WritableStorage, header: OverlayHeader, tuning: OverlayTuning,
@@ -35,9 +32,7 @@ public final class Overlay: WritableLayer {
     geometry = header.geometry
     size = header.size
     base = header.base
-    l1At = header.l1Offset
     statePlace = header.statePlace
-    blockTableAt = Atomic(header.refcountTableOffset)
     self.state = Mutex(state)
   }
 
@@ -113,6 +108,7 @@ public final class Overlay: WritableLayer {
       case .done(let result): return result
       case .needsTable(let index): try loadToChange(index)
       case .needsClusters: try addClusters()
+      case .needsMove(let table, let cluster): try move(cluster, of: table)
       }
     }
   }

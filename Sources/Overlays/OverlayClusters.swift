@@ -1,6 +1,5 @@
 internal import DiskCore
 internal import Glibc
-internal import Synchronization
 
 // Clusters to hand out. Their counts are raised in runs before they are used, so that after a crash
 // a count is never too low: clusters that were counted and not used are collected when the file is
@@ -146,7 +145,7 @@ extension Overlay {
       throw DiskError(
         .inputOutput, "the overlay cannot grow further", path: storage.path, systemError: EFBIG)
     }
-    let old = blockTableAt.load(ordering: .relaxed) / geometry.clusterSize
+    let old = state.withLock { $0.blockTableAt } / geometry.clusterSize
     let oldRun = old..<old + geometry.clusters(UInt64(blocks.count) * 8)
     blocks += [UInt64](
       repeating: 0, count: Int(clusters) * geometry.blocksPerCluster - blocks.count)
@@ -171,8 +170,8 @@ extension Overlay {
       state.withLock { $0.broken = broken }
       throw broken
     }
-    blockTableAt.store(table * geometry.clusterSize, ordering: .relaxed)
     state.withLock { state in
+      state.blockTableAt = table * geometry.clusterSize
       state.blocks = blocks
       state.end = run.upperBound
       state.metadata.formUnion(run)

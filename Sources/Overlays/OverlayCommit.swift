@@ -35,6 +35,12 @@ public struct OverlayCommit: Sendable {
     guard overlay.file.identity == file.identity else {
       throw DiskError(.inputOutput, "another file was found in its place", path: path)
     }
+    guard overlay.info.snapshotCount == 0 else {
+      throw DiskError(
+        .invalidRequest,
+        "has snapshots, which are states of the base as it is; delete them first "
+          + "('platter overlay snapshot delete \(shellWord(path)) NAME')", path: path)
+    }
     self.base = base
     self.allowedPaths = allowedPaths
     opened = try OverlayOnBase(overlay, base: base, allowedPaths: allowedPaths)

@@ -28,7 +28,7 @@ struct OverlayFlushWork: Sendable {
 extension OverlayState {
   /// Takes what the file does not have. What is published from now on is for the next flush: its
   /// data may come after this one's.
-  mutating func beginFlush(l1At: UInt64, blockTableAt: UInt64) -> OverlayFlushWork {
+  mutating func beginFlush() -> OverlayFlushWork {
     var work = OverlayFlushWork(l1: dirtyL1.takeAll(), serves: flushesAsked)
     for index in tables.keys.sorted() {
       guard var table = tables.removeValue(forKey: index) else { continue }
@@ -77,7 +77,7 @@ extension OverlayState {
     guard failed else {
       generation += 1
       flushesDone = max(flushesDone, work.serves)
-      if !work.freed.isEmpty { quarantine.append((generation, work.freed)) }
+      giveUp(work.freed)
       return
     }
     dirtyL1.formUnion(work.l1)
@@ -85,5 +85,41 @@ extension OverlayState {
     counts = work.changes + counts
     newBlocks = work.newBlocks + newBlocks
     freed += work.freed
+  }
+
+  /// With the change before it, where they go together: clusters are often given up in a row.
+  private mutating func append(_ value: UInt16, of cluster: UInt64) {
+    if let last = counts.last, last.value == value, last.run.upperBound == cluster {
+      counts[counts.count - 1] = CountChange(
+        run: last.run.lowerBound..<cluster + 1, value: value)
+    } else {
+      counts.append(CountChange(run: cluster..<cluster + 1, value: value))
+    }
+  }
+
+  /// Nothing in the file's active tables names these clusters any more. Those that snapshots have keep
+  /// their content, and are counted once less by the next flush: until now a crash would have brought
+  /// back the entries that named them.
+  private mutating func giveUp(_ runs: [Range<UInt64>]) {
+    var left: [Range<UInt64>] = []
+    for run in runs {
+      guard !shared.isEmpty else {
+        left.append(run)
+        continue
+      }
+      for cluster in run {
+        let count = shared[cluster]
+        if count > 1 {
+          shared[cluster] = count - 1
+          append(count - 1, of: cluster)
+        } else {
+          left.append(cluster..<cluster + 1)
+        }
+      }
+    }
+    guard !left.isEmpty else { return }
+    // One may have been an L2 table.
+    for run in left { for cluster in run { metadata.remove(cluster) } }
+    quarantine.append((generation, left))
   }
 }

@@ -18,8 +18,7 @@ extension Overlay {
     if let done { return done }
     let work = try state.withLock { (state) throws(DiskError) in
       if let broken = state.broken { throw broken }
-      return state.beginFlush(
-        l1At: l1At, blockTableAt: blockTableAt.load(ordering: .relaxed))
+      return state.beginFlush()
     }
     do throws(DiskError) {
       try write(work)
@@ -58,6 +57,9 @@ extension Overlay {
   }
 
   public func reclaim(upTo generation: UInt64) {
+    // What it gives back is for nobody until it is done: not for new tables either.
+    growing.wait()
+    defer { growing.signal() }
     let runs = state.withLock { state -> [Range<UInt64>] in
       guard !state.isClosed else { return [] }
       let over = state.quarantine.filter { $0.generation <= generation }

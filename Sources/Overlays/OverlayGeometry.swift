@@ -36,6 +36,16 @@ struct OverlayGeometry: Sendable, Equatable {
     }
   }
 
+  /// Whether a cluster of a file of `end` clusters starts at byte `offset`.
+  func isCluster(_ offset: UInt64, below end: UInt64) -> Bool {
+    offset.isMultiple(of: clusterSize) && offset / clusterSize < end
+  }
+
+  /// How many L2 tables map a disk of `size` bytes.
+  func tables(for size: UInt64) -> UInt64 {
+    size / bytesPerTable + (size % bytesPerTable == 0 ? 0 : 1)
+  }
+
   /// How many clusters `bytes` fill, the last one perhaps in part.
   func clusters(_ bytes: UInt64) -> UInt64 {
     bytes / clusterSize + (bytes % clusterSize == 0 ? 0 : 1)

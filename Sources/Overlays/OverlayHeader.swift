@@ -15,6 +15,8 @@ struct OverlayHeader: Sendable {
   static let autoclearField: UInt64 = 88
   /// Where the L1 table's place stands: 8 bytes, in the first sector too.
   static let l1Field = 40
+  /// Where the number of snapshots and the place of their table stand: 12 bytes.
+  static let snapshotsField = 60
   /// QEMU opens no larger refcount table.
   static let largestRefcountTable: UInt64 = 8 << 20
 
@@ -32,6 +34,8 @@ struct OverlayHeader: Sendable {
   var l1Count: Int
   var refcountTableOffset: UInt64
   var refcountTableClusters: UInt64
+  var snapshotCount = 0
+  var snapshotsOffset: UInt64 = 0
   var base: OverlayBase?
   /// The auto-clear features, of which none is known here.
   var unknownFeatures: UInt64 = 0
@@ -78,6 +82,8 @@ extension OverlayHeader {
     bytes.putBig(l1Offset, at: Self.l1Field)
     bytes.putBig(refcountTableOffset, at: Self.refcountTableField)
     bytes.putBig(UInt32(refcountTableClusters), at: Self.refcountTableField + 8)
+    bytes.putBig(UInt32(snapshotCount), at: Self.snapshotsField)
+    bytes.putBig(snapshotsOffset, at: Self.snapshotsField + 4)
     bytes.putBig(Self.extendedL2, at: 72)
     bytes.putBig(Self.refcountOrder, at: 96)
     bytes.putBig(UInt32(Self.byteCount), at: 100)
@@ -153,9 +159,6 @@ extension OverlayHeader {
           + "do not have", at: 72)
     }
     guard try fixed.u32(at: 32, .big) == 0 else { throw refuse("is encrypted", at: 32) }
-    guard try fixed.u32(at: 60, .big) == 0 else {
-      throw refuse("has snapshots, which cannot be written above yet", at: 60)
-    }
     guard try fixed.u32(at: 96, .big) == Self.refcountOrder else {
       throw refuse("its reference counts do not have 16 bits", at: 96)
     }
@@ -165,6 +168,10 @@ extension OverlayHeader {
     l1Offset = try fixed.u64(at: 40, .big)
     refcountTableOffset = try fixed.u64(at: 48, .big)
     refcountTableClusters = UInt64(try fixed.u32(at: 56, .big))
+    snapshotCount = Int(try fixed.u32(at: Self.snapshotsField, .big))
+    // Without snapshots it says nothing.
+    snapshotsOffset =
+      snapshotCount == 0 ? 0 : try fixed.u64(at: Self.snapshotsField + 4, .big)
     let headerCount = Int(try fixed.u32(at: 100, .big))
     guard headerCount >= 104, headerCount.isMultiple(of: 8), headerCount <= 4096 else {
       throw refuse("a header of \(headerCount) bytes", at: 100, .malformed)
@@ -240,5 +247,12 @@ extension OverlayHeader {
     guard !overflow, length > 0, length <= Self.largestRefcountTable,
       lies(refcountTableOffset, length)
     else { throw refuse("the refcount table does not lie in the file", at: 48) }
+    guard snapshotCount <= StoredSnapshot.most else {
+      throw refuse(
+        "\(snapshotCount) snapshots, of which there can be \(StoredSnapshot.most)", at: 60)
+    }
+    guard snapshotCount == 0 || lies(snapshotsOffset, 40) else {
+      throw refuse("the table of its snapshots does not lie in the file", at: 64)
+    }
   }
 }

@@ -11,6 +11,8 @@ extension Overlay {
     public let isMarkedOpen: Bool
     /// A commit began and did not end.
     public let isMarkedCommitting: Bool
+    /// How many named states it keeps beside the active one.
+    public let snapshotCount: Int
   }
 
   /// Reads what `file` says of itself; changes nothing.
@@ -21,7 +23,8 @@ extension Overlay {
     return Info(
       size: header.size, base: header.base,
       isMarkedOpen: header.platter.state & OverlayExtension.openMark != 0,
-      isMarkedCommitting: header.platter.state & OverlayExtension.commitMark != 0)
+      isMarkedCommitting: header.platter.state & OverlayExtension.commitMark != 0,
+      snapshotCount: header.snapshotCount)
   }
 
   /// - Throws: `invalidRequest` where putting the changes of `file` into its base was interrupted: until
@@ -62,8 +65,7 @@ extension Overlay {
     try base?.check()
     let geometry = tuning.geometry
     // At least one, so that there is an L1 table to name.
-    let tables = max(
-      1, size / geometry.bytesPerTable + (size % geometry.bytesPerTable == 0 ? 0 : 1))
+    let tables = max(1, geometry.tables(for: size))
     guard size <= Limits.largestDisk, tables <= UInt64(Limits.largestMetadataRead / 8) else {
       throw DiskError(
         .unsupported, "a disk of \(size) bytes is too large for an overlay", path: file.path)
@@ -96,9 +98,11 @@ extension Overlay {
     try file.flush()
     try file.write(bytes, at: 0)
     try file.flush()
-    let state = OverlayState(
-      header, path: file.path, l1: [UInt64](repeating: 0, count: Int(tables)), blocks: blocks,
-      end: end)
+    var state = OverlayState(
+      OverlayStructure(
+        header, path: file.path, l1: [UInt64](repeating: 0, count: Int(tables)), blocks: blocks,
+        end: end, metadata: Set(0..<end)))
+    state.unscanned = 0..<0
     return Overlay(file, header: header, tuning: tuning, state: state, wasRecovered: false)
   }
 
@@ -110,23 +114,17 @@ extension Overlay {
     let geometry = header.geometry
     var tuning = tuning
     tuning.geometry = geometry
-    let l1: [UInt64] = try file.reader(at: FileOffset(header.l1Offset), count: header.l1Count * 8)
-      .integers(at: 0, count: header.l1Count, .big)
-    let blocksCount = Int(header.refcountTableClusters * geometry.clusterSize / 8)
-    let blocks: [UInt64] = try file.reader(
-      at: FileOffset(header.refcountTableOffset), count: blocksCount * 8
-    ).integers(at: 0, count: blocksCount, .big)
-    var state = OverlayState(
-      header, path: file.path, l1: l1, blocks: blocks, end: geometry.clusters(file.size))
-    try state.checkTables(header)
-    state.unscanned = 0..<blocksCount
+    let structure = try OverlayStructure(of: file, header)
+    var state = OverlayState(structure)
+    let wasLeftOpen = header.platter.state & OverlayExtension.openMark != 0
+    // Which clusters are shared must be known.
+    if !wasLeftOpen, header.snapshotCount > 0 { state.know(try structure.storedCounts(in: file)) }
     if header.unknownFeatures != 0 {
       // They promise something that a program which does not know them breaks by writing.
       try file.write([UInt8](repeating: 0, count: 8), at: OverlayHeader.autoclearField)
     }
-    let wasLeftOpen = header.platter.state & OverlayExtension.openMark != 0
     if wasLeftOpen {
-      try OverlayRecovery.collect(in: file, header, &state)
+      try OverlayRecovery.collect(in: file, structure, &state)
     } else {
       try writeState(OverlayExtension.openMark, to: file, at: header.statePlace)
     }
@@ -139,56 +137,29 @@ extension Overlay {
 }
 
 extension OverlayState {
-  init(
-    _ header: OverlayHeader, path: String, l1: [UInt64], blocks: [UInt64], end: UInt64
-  ) {
-    geometry = header.geometry
-    size = header.size
-    hasBase = header.base != nil
-    self.path = path
-    self.l1 = l1
-    self.blocks = blocks
-    self.end = end
-    dirtyL1 = SectorSet(words: l1.count)
-    unscanned = 0..<0
-    let cluster = header.geometry.clusterSize
-    metadata = [0]
-    let l1Start = header.l1Offset / cluster
-    metadata.formUnion(l1Start..<l1Start + header.geometry.clusters(UInt64(l1.count) * 8))
-    let tableStart = header.refcountTableOffset / cluster
-    metadata.formUnion(tableStart..<tableStart + header.refcountTableClusters)
-    for block in blocks where block != 0 { metadata.insert(block / cluster) }
-    for entry in l1 where entry & L2Entry.hostMask != 0 {
-      metadata.insert((entry & L2Entry.hostMask) / cluster)
-    }
+  init(_ structure: OverlayStructure) {
+    geometry = structure.geometry
+    size = structure.header.size
+    hasBase = structure.header.base != nil
+    path = structure.path
+    l1 = structure.l1
+    l1At = structure.header.l1Offset
+    blocks = structure.blocks
+    blockTableAt = structure.header.refcountTableOffset
+    end = structure.end
+    dirtyL1 = SectorSet(words: structure.l1.count)
+    unscanned = 0..<structure.blocks.count
+    metadata = structure.metadata
   }
 
-  /// - Throws: `malformed` where a table or a refcount block lies where it cannot.
-  func checkTables(_ header: OverlayHeader) throws(DiskError) {
-    var expected = 1 + geometry.clusters(UInt64(l1.count) * 8) + header.refcountTableClusters
-    func check(_ host: UInt64, _ what: String, at offset: UInt64) throws(DiskError) {
-      guard host.isMultiple(of: geometry.clusterSize), host / geometry.clusterSize < end else {
-        throw DiskError(
-          .malformed, "\(what) lies at \(host), where there is no cluster of the file", path: path,
-          offset: offset)
-      }
-      expected += 1
-    }
-    for (index, entry) in l1.enumerated() where entry & L2Entry.hostMask != 0 {
-      try check(
-        entry & L2Entry.hostMask, "an L2 table", at: header.l1Offset + UInt64(index * 8))
-      guard entry & L2Entry.copied != 0 else {
-        throw DiskError(
-          .malformed,
-          "an L2 table is marked as shared, and there is no snapshot; `qemu-img check -r all` "
-            + "repairs it", path: path, offset: header.l1Offset + UInt64(index * 8))
-      }
-    }
-    for (index, block) in blocks.enumerated() where block != 0 {
-      try check(block, "a refcount block", at: header.refcountTableOffset + UInt64(index * 8))
-    }
-    guard UInt64(metadata.count) == expected else {
-      throw DiskError(.malformed, "two of its tables share a cluster", path: path)
-    }
+  /// Takes over what the file counts, as a whole.
+  mutating func know(_ counts: ClusterCounts) {
+    var counts = counts
+    shared = counts.shared
+    // What the tables name is not free, whatever its count says.
+    for cluster in metadata where counts[cluster] == 0 { counts[cluster] = 1 }
+    free = ClusterPool()
+    free.add(counts.free(below: end))
+    unscanned = 0..<0
   }
 }

@@ -10,12 +10,18 @@ struct OverlayState: Sendable {
   /// For messages.
   let path: String
 
+  /// Where the active L1 table is in the file.
+  var l1At: UInt64
   var l1: [UInt64]
   var dirtyL1: SectorSet
   /// By their index in the L1 table.
   var tables: [Int: L2Table] = [:]
   /// Tables that are being read or made.
   var loads: [Int: Lazy<Void>] = [:]
+  /// Clusters of the disk that are being moved from one they share with a snapshot.
+  var moves: [UInt64: Lazy<Void>] = [:]
+  /// How often the tables as a whole were exchanged.
+  var epoch: UInt64 = 0
   /// Moves with every question to a table.
   var clock: UInt64 = 0
 
@@ -27,6 +33,11 @@ struct OverlayState: Sendable {
   var end: UInt64
   /// Reference counts that the file does not have yet, in the order they were set.
   var counts: [CountChange] = []
+  /// Where the refcount table is, which changes only while `growing` is held.
+  var blockTableAt: UInt64
+  /// The counts above 1, as they will be when `counts` are written. Empty where the file was opened
+  /// without snapshots.
+  var shared = ClusterCounts()
   /// Where the refcount blocks are; 0 for none.
   var blocks: [UInt64]
   /// Blocks that the refcount table in the file does not name yet.
@@ -128,6 +139,8 @@ enum OverlayStep<Result: Sendable>: Sendable {
   case needsTable(Int)
   /// Clusters that may be handed out.
   case needsClusters
+  /// A place of its own for this cluster of the table.
+  case needsMove(table: Int, cluster: Int)
 }
 
 extension OverlayState {
@@ -136,10 +149,14 @@ extension OverlayState {
   ) throws(DiskError) -> OverlayStep<Reservation> {
     try requireOpen()
     let (index, at) = table(of: offset)
-    guard let slot = tables.index(forKey: index) else { return .needsTable(index) }
+    guard let slot = changeable(index) else { return .needsTable(index) }
     let end = min(at + length, geometry.bytesPerTable)
     let first = Int(at / geometry.clusterSize)
-    if try writable(first, of: slot).host == 0 {
+    let entry = try tables.values[slot].checked(first)
+    guard entry.host == 0 || entry.isCopied else {
+      return .needsMove(table: index, cluster: first)
+    }
+    if entry.host == 0 {
       let last = Int((end - 1) / geometry.clusterSize)
       let wanted = tables.values[slot].placelessRun(from: first, through: last)
       guard let run = ready.take(upTo: UInt64(wanted)) else { return .needsClusters }
@@ -153,19 +170,10 @@ extension OverlayState {
         length: found.end - at, before: found.before, after: found.after))
   }
 
-  /// The entry of a cluster that is to be written.
-  ///
-  /// - Throws: what is wrong with it.
-  private func writable(
-    _ cluster: Int, of slot: Dictionary<Int, L2Table>.Index
-  ) throws(DiskError) -> L2Entry {
-    let entry = try tables.values[slot].checked(cluster)
-    guard entry.host == 0 || entry.isCopied else {
-      throw DiskError(
-        .unsupported, "a cluster that a snapshot shares cannot be written yet", path: path,
-        offset: entry.host)
-    }
-    return entry
+  /// A table in memory that no snapshot has too.
+  func changeable(_ index: Int) -> Dictionary<Int, L2Table>.Index? {
+    guard l1[index] & L2Entry.copied != 0 else { return nil }
+    return tables.index(forKey: index)
   }
 
   mutating func publish(_ place: Reservation) {
@@ -198,7 +206,7 @@ extension OverlayState {
     try requireOpen()
     let (index, at) = table(of: offset)
     let done = min(length, geometry.bytesPerTable - at)
-    guard let slot = tables.index(forKey: index) else {
+    guard let slot = changeable(index) else {
       guard hasBase || l1[index] & L2Entry.hostMask != 0 else { return .done(done) }
       return .needsTable(index)
     }
@@ -209,21 +217,23 @@ extension OverlayState {
       : at + done
     var bad: DiskError? = nil
     geometry.forEachCluster(at..<end) { cluster, _ in
-      do throws(DiskError) { _ = try writable(cluster, of: slot) } catch { bad = error }
+      if let error = tables.values[slot].error(cluster) { bad = error }
     }
     if let bad { throw bad }
     guard var table = tables.removeValue(forKey: index) else { return .needsTable(index) }
     geometry.forEachCluster(at..<end) { cluster, mask in
       let old = table[cluster]
       let allocated = old.allocated & ~mask
-      var host = old.host
+      var new = old
       // A reservation may still be for another part of the cluster.
-      if host != 0, allocated == 0, mask == .max || table.pins == 0 {
-        freed.append(clusters(at: host))
-        host = 0
+      if old.host != 0, allocated == 0, mask == .max || table.pins == 0 {
+        freed.append(clusters(at: old.host))
+        new.descriptor = 0
       }
-      table[cluster] = L2Entry(
-        host: host, allocated: allocated, zeros: hasBase ? old.zeros | mask : old.zeros & ~mask)
+      // What is left of a shared cluster stays where it is.
+      new.setSubclusters(
+        allocated: allocated, zeros: hasBase ? old.zeros | mask : old.zeros & ~mask)
+      table[cluster] = new
     }
     clock += 1
     table.lastUse = clock
@@ -231,7 +241,7 @@ extension OverlayState {
     return .done(done)
   }
 
-  private func clusters(at host: UInt64) -> Range<UInt64> {
+  func clusters(at host: UInt64) -> Range<UInt64> {
     let cluster = host / geometry.clusterSize
     return cluster..<cluster + 1
   }

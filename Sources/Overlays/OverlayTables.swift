@@ -4,21 +4,24 @@ internal import DiskCore
 
 extension Overlay {
   /// Brings a table that the L1 table names into memory.
-  func load(_ index: Int) throws(DiskError) { try bring(index) }
+  func load(_ index: Int) throws(DiskError) { try bring(index, toChange: false) }
 
-  /// Brings a table into memory, made where there is none. Where half of those in memory wait to be
-  /// written, they are written first, so that there is always one to let go.
+  /// Brings a table into memory, made where there is none, and with a place of its own where
+  /// snapshots have it too. Where half of those in memory wait to be written, they are written first,
+  /// so that there is always one to let go.
   func loadToChange(_ index: Int) throws(DiskError) {
     let isCrowded = state.withLock { $0.dirtyTables * 2 >= tuning.residentTables }
     if isCrowded { _ = try flush() }
-    try bring(index)
+    try bring(index, toChange: true)
   }
 
-  private func bring(_ index: Int) throws(DiskError) {
+  private func bring(_ index: Int, toChange: Bool) throws(DiskError) {
     let attempt = state.withLock { state -> Lazy<Void>? in
-      if state.tables[index] != nil { return nil }
+      if state.changeable(index) != nil { return nil }
+      if !toChange, state.tables[index] != nil { return nil }
+      // It may be one that only reads: who wants to change finds that out, and comes again.
       if let running = state.loads[index] { return running }
-      let attempt = Lazy { [self] () throws(DiskError) in try make(index) }
+      let attempt = Lazy { [self] () throws(DiskError) in try make(index, toChange: toChange) }
       state.loads[index] = attempt
       return attempt
     }
@@ -31,16 +34,40 @@ extension Overlay {
     try attempt.get()
   }
 
-  private func make(_ index: Int) throws(DiskError) {
-    let at = state.withLock { $0.l1[index] & L2Entry.hostMask }
+  private func make(_ index: Int, toChange: Bool) throws(DiskError) {
+    let (entry, epoch) = state.withLock { ($0.l1[index], $0.epoch) }
+    let at = entry & L2Entry.hostMask
     if at == 0 { return try makeEmpty(index) }
-    let reader = try storage.reader(at: FileOffset(at), count: Int(geometry.clusterSize))
-    let words: [UInt64] = try reader.integers(at: 0, count: geometry.entriesPerTable * 2, .big)
+    let words = try storage.words(at: at, count: geometry.entriesPerTable * 2)
+    if toChange, entry & L2Entry.copied == 0 {
+      return try makeCopy(index, of: words, from: at)
+    }
     state.withLock { state in
-      state.tables[index] = L2Table(at: at, words: words, bad: state.faults(in: words, at: at))
-      state.clock += 1
-      state.tables[index]?.lastUse = state.clock
-      state.evict(capacity: tuning.residentTables, keeping: index)
+      // It was read from where it is no longer: who asked asks again.
+      guard state.epoch == epoch else { return }
+      state.add(
+        L2Table(at: at, words: words, bad: state.rules.faults(in: words, at: at)), index,
+        capacity: tuning.residentTables)
+    }
+  }
+
+  /// A place of its own for a table that snapshots have too. It says the same; nothing it names is
+  /// referred to once more.
+  private func makeCopy(_ index: Int, of words: [UInt64], from old: UInt64) throws(DiskError) {
+    let cluster = try takeCluster()
+    let at = cluster * geometry.clusterSize
+    do throws(DiskError) {
+      try storage.write(bigEndianBytes(words[...]), at: at)
+    } catch {
+      state.withLock { $0.ready.add(cluster..<cluster + 1) }
+      throw error
+    }
+    state.withLock { state in
+      state.freed.append(state.clusters(at: old))
+      state.name(cluster, index)
+      state.add(
+        L2Table(at: at, words: words, bad: state.rules.faults(in: words, at: at)), index,
+        capacity: tuning.residentTables)
     }
   }
 
@@ -57,17 +84,12 @@ extension Overlay {
     }
     let words = [UInt64](repeating: 0, count: geometry.entriesPerTable * 2)
     state.withLock { state in
-      state.l1[index] = at | L2Entry.copied
-      state.dirtyL1.insert(word: index)
-      state.metadata.insert(cluster)
-      state.tables[index] = L2Table(at: at, words: words)
-      state.clock += 1
-      state.tables[index]?.lastUse = state.clock
-      state.evict(capacity: tuning.residentTables, keeping: index)
+      state.name(cluster, index)
+      state.add(L2Table(at: at, words: words), index, capacity: tuning.residentTables)
     }
   }
 
-  private func takeCluster() throws(DiskError) -> UInt64 {
+  func takeCluster() throws(DiskError) -> UInt64 {
     while true {
       if let run = state.withLock({ $0.ready.take(upTo: 1) }) { return run.lowerBound }
       try addClusters()
@@ -76,31 +98,21 @@ extension Overlay {
 }
 
 extension OverlayState {
-  /// The entries of a table that cannot be right, and what is wrong with each.
-  func faults(in words: [UInt64], at table: UInt64) -> [Int: DiskError] {
-    var faults: [Int: DiskError] = [:]
-    for index in 0..<words.count / 2 {
-      let entry = L2Entry(descriptor: words[2 * index], bitmap: words[2 * index + 1])
-      guard entry != .absent, let (kind, what) = fault(entry) else { continue }
-      faults[index] = DiskError(kind, what, path: path, offset: table + UInt64(index * 16))
-    }
-    return faults
+  /// Cluster `cluster` of the file is L2 table `index` from now on.
+  fileprivate mutating func name(_ cluster: UInt64, _ index: Int) {
+    l1[index] = cluster * geometry.clusterSize | L2Entry.copied
+    dirtyL1.insert(word: index)
+    metadata.insert(cluster)
   }
 
-  private func fault(_ entry: L2Entry) -> (DiskError.Kind, String)? {
-    if entry.isCompressed { return (.unsupported, "a compressed cluster in an overlay") }
-    if entry.allocated & entry.zeros != 0 {
-      return (.malformed, "a subcluster that is both stored and zero")
-    }
-    guard entry.host != 0 else {
-      return entry.allocated == 0 ? nil : (.malformed, "stored subclusters of no cluster")
-    }
-    guard entry.host.isMultiple(of: geometry.clusterSize) else {
-      return (.malformed, "a cluster at \(entry.host), which is no multiple of its size")
-    }
-    let cluster = entry.host / geometry.clusterSize
-    guard cluster < end else { return (.truncated, "a cluster past the end of the file") }
-    return isMetadata(cluster)
-      ? (.malformed, "a cluster on top of the overlay's own tables") : nil
+  fileprivate mutating func add(_ table: L2Table, _ index: Int, capacity: Int) {
+    clock += 1
+    tables[index] = table
+    tables[index]?.lastUse = clock
+    evict(capacity: capacity, keeping: index)
+  }
+
+  var rules: L2EntryRules {
+    L2EntryRules(geometry: geometry, path: path, end: end, metadata: metadata)
   }
 }

@@ -6,7 +6,7 @@ internal import Overlays
 struct OverlayCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "overlay",
-    abstract: "Look at, throw away or put back the changes that 'mount --overlay' keeps.",
+    abstract: "Look at, throw away, name or put back the changes that 'mount --overlay' keeps.",
     discussion: """
       Example: what was changed, and then into the image with it.
 
@@ -15,7 +15,7 @@ struct OverlayCommand: ParsableCommand {
       """,
     subcommands: [
       OverlayStatusCommand.self, OverlayDiffCommand.self, OverlayCommitCommand.self,
-      OverlayDiscardCommand.self, OverlayRelinkCommand.self,
+      OverlayDiscardCommand.self, OverlaySnapshotCommand.self, OverlayRelinkCommand.self,
     ])
 }
 

@@ -7,7 +7,8 @@ struct OverlayDiscardCommand: ParsableCommand {
     commandName: "discard",
     abstract: "Throw every change away: the overlay becomes empty.",
     discussion: """
-      Interrupted at any point, the overlay has all of its changes or none. The base is not looked at.
+      Interrupted at any point, the overlay has all of its changes or none. The base is not looked at. \
+      Snapshots stay.
 
       Example:
 

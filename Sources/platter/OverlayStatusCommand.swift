@@ -72,6 +72,8 @@ private struct OverlayStatusReport: Encodable {
   /// How much of the disk the overlay holds; of that, what reads as zeros and is not stored.
   let changedBytes: UInt64
   let zeroBytes: UInt64
+  /// How many named states it keeps beside the active one.
+  let snapshotCount: Int
   /// What the file occupies.
   let storedSize: UInt64
   private(set) var base: Base?
@@ -87,6 +89,7 @@ private struct OverlayStatusReport: Encodable {
       ? .inUse : info.isMarkedCommitting ? .committing : info.isMarkedOpen ? .leftOpen : .clean
     virtualSize = info.size
     (changedBytes, zeroBytes) = try overlay.heldBytes()
+    snapshotCount = info.snapshotCount
     storedSize = overlay.file.allocatedBytes
     let own = Layer(path: overlay.path, format: "qcow2", virtualSize: info.size)
     guard let recorded = info.base else {
@@ -113,6 +116,9 @@ private struct OverlayStatusReport: Encodable {
         + ", stored in \(sizeText(storedSize))"
     ]
     lines.append("  " + stateText)
+    if snapshotCount > 0 {
+      lines.append("  \(snapshotCount) snapshot\(snapshotCount == 1 ? "" : "s")")
+    }
     for layer in chain.dropFirst() {
       lines.append("  on \(printable(layer.path)): \(layer.format), \(sizeText(layer.virtualSize))")
     }

@@ -11,6 +11,11 @@ struct QcowChecker {
 
   private let file: PagedBytes
   private var references: [Int: Int] = [:]
+  /// What the file counts.
+  private var counts: [Int: Int] = [:]
+  private(set) var snapshots: [String] = []
+  /// What only one thing may refer to.
+  private var exclusive: Set<Int> = []
   private var cluster = 0
   private var clusters = 0
 
@@ -25,23 +30,52 @@ struct QcowChecker {
     if big(72, 8) != 16 { errors.append("incompatible features \(big(72, 8))") }
     cluster = 1 << bits
     clusters = (Int(file.size) + cluster - 1) / cluster
-    _ = refer(0, "header")
-    let l1Count = Int(big(36, 4))
-    let l1 = Int(big(40, 8))
-    for index in 0..<max(1, (l1Count * 8 + cluster - 1) / cluster) {
-      _ = refer(l1 + index * cluster, "L1 table")
-    }
-    for (index, entry) in words(l1, l1Count).enumerated() where entry != 0 {
-      if entry >> 63 != 1 { errors.append("L1 entry \(index) is not marked as its only owner") }
-      let l2 = Int(entry & 0x00ff_ffff_ffff_fe00)
-      if refer(l2, "L2 table") { walk(l2) }
-    }
     let table = Int(big(48, 8))
     let tableClusters = Int(big(56, 4))
-    for index in 0..<tableClusters { _ = refer(table + index * cluster, "refcount table") }
     let blocks = words(table, tableClusters * cluster / 8)
+    readCounts(blocks)
+    _ = refer(0, "header")
+    let snapshotCount = Int(big(60, 4))
+    let l1Count = Int(big(36, 4))
+    walk(l1: Int(big(40, 8)), count: max(1, l1Count), isActive: true, isAlone: snapshotCount == 0)
+    var place = Int(big(64, 8))
+    let snapshotTable = place
+    for _ in 0..<snapshotCount {
+      let id = Int(big(place + 12, 2))
+      let name = Int(big(place + 14, 2))
+      let text = place + 40 + Int(big(place + 36, 4))
+      snapshots.append(
+        String(decoding: file.bytes(at: UInt64(text + id), count: name), as: UTF8.self))
+      walk(
+        l1: Int(big(place, 8)), count: Int(big(place + 8, 4)), isActive: false, isAlone: false)
+      place = (text + id + name + 7) / 8 * 8
+    }
+    for at in stride(
+      from: snapshotTable, to: snapshotCount == 0 ? snapshotTable : place, by: cluster)
+    { _ = refer(at, "snapshot table") }
+    for index in 0..<tableClusters { _ = refer(table + index * cluster, "refcount table") }
     for block in blocks where block != 0 { _ = refer(Int(block), "refcount block") }
-    compare(blocks)
+    compare()
+  }
+
+  private mutating func walk(l1: Int, count: Int, isActive: Bool, isAlone: Bool) {
+    for index in 0..<(count * 8 + cluster - 1) / cluster {
+      _ = refer(l1 + index * cluster, "L1 table")
+    }
+    for (index, entry) in words(l1, count).enumerated() where entry != 0 {
+      let l2 = Int(entry & 0x00ff_ffff_ffff_fe00)
+      if isActive { checkFlag(entry, l2, "L1 entry \(index)") }
+      if refer(l2, "L2 table", isShareable: !isAlone) {
+        walk(l2, isActive: isActive, isAlone: isAlone)
+      }
+    }
+  }
+
+  /// As qemu-img: the flag says that the file counts the cluster once.
+  private mutating func checkFlag(_ entry: UInt64, _ host: Int, _ what: String) {
+    if (entry >> 63 == 1) != (counts[host / cluster] == 1) {
+      errors.append("\(what): flag \(entry >> 63), counted \(counts[host / cluster] ?? 0)")
+    }
   }
 
   private func big(_ at: Int, _ width: Int) -> UInt64 {
@@ -57,18 +91,23 @@ struct QcowChecker {
     }
   }
 
-  private mutating func refer(_ offset: Int, _ what: String) -> Bool {
+  private mutating func refer(
+    _ offset: Int, _ what: String, isShareable: Bool = false
+  ) -> Bool {
     // As qemu-img: a cluster may lie partly behind the end.
     guard offset % cluster == 0, offset / cluster < clusters else {
       errors.append("\(what) at \(offset) of \(file.size)")
       return false
     }
     references[offset / cluster, default: 0] += 1
-    if references[offset / cluster] != 1 { errors.append("\(what) at \(offset) is shared") }
+    if !isShareable { exclusive.insert(offset / cluster) }
+    if references[offset / cluster] != 1, exclusive.contains(offset / cluster) {
+      errors.append("\(what) at \(offset) is shared")
+    }
     return true
   }
 
-  private mutating func walk(_ table: Int) {
+  private mutating func walk(_ table: Int, isActive: Bool, isAlone: Bool) {
     let entries = words(table, cluster / 8)
     for index in stride(from: 0, to: entries.count, by: 2) {
       let descriptor = entries[index]
@@ -85,27 +124,29 @@ struct QcowChecker {
       }
       guard host != 0 else { continue }
       dataClusters += 1
-      if descriptor >> 63 != 1 { errors.append("not marked as its only owner at \(place)") }
-      _ = refer(host, "data")
+      if isActive { checkFlag(descriptor, host, "entry at \(place)") }
+      _ = refer(host, "data", isShareable: !isAlone)
     }
   }
 
-  private mutating func compare(_ blocks: [UInt64]) {
-    var counted: Set<Int> = []
+  private mutating func readCounts(_ blocks: [UInt64]) {
     for (index, block) in blocks.enumerated() where block != 0 {
-      for (place, word) in words(Int(block), cluster / 8).enumerated() {
+      for (place, word) in words(Int(block), cluster / 8).enumerated() where word != 0 {
         for part in 0..<4 {
           let count = Int(word >> UInt64(48 - 16 * part) & 0xffff)
-          guard count != 0 else { continue }
-          let number = index * cluster / 2 + place * 4 + part
-          counted.insert(number)
-          let used = references[number] ?? 0
-          if count < used { errors.append("cluster \(number) is counted \(count), used \(used)") }
-          if count > used { leaks.append(number) }
+          if count != 0 { counts[index * cluster / 2 + place * 4 + part] = count }
         }
       }
     }
-    for number in references.keys where !counted.contains(number) {
+  }
+
+  private mutating func compare() {
+    for (number, count) in counts {
+      let used = references[number] ?? 0
+      if count < used { errors.append("cluster \(number) is counted \(count), used \(used)") }
+      if count > used { leaks.append(number) }
+    }
+    for number in references.keys where counts[number] == nil {
       errors.append("cluster \(number) is used and counted as free")
     }
   }

@@ -56,7 +56,8 @@ public struct QCOW2Format: ImageFormat {
       description: description)
     return ParsedImage(
       [image], parent: parent,
-      snapshots: snapshots.internalSnapshots(clusters, header, description))
+      snapshots: snapshots.internalSnapshots(
+        clusters, header, extensions.platter, description))
   }
 
   private static func refuseEncryption(

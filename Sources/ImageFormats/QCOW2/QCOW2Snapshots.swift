@@ -111,13 +111,15 @@ struct QCOW2Snapshots: Sendable {
 
   /// Each with a layer over the snapshot's own L1 table.
   func internalSnapshots(
-    _ clusters: QCOW2Clusters, _ header: QCOW2Header, _ description: LayerDescription
+    _ clusters: QCOW2Clusters, _ header: QCOW2Header, _ platter: PlatterExtension?,
+    _ description: LayerDescription
   ) -> [InternalSnapshot] {
     entries.map { entry in
       InternalSnapshot(
         name: entry.name, identifier: entry.identifier, created: Int(entry.seconds),
         open: { () throws(DiskError) -> any ImageLayer in
-          let size = entry.diskSize ?? header.size
+          let stored = entry.diskSize ?? header.size
+          let size = platter?.diskSize(header: stored) ?? stored
           guard size <= Limits.largestDisk else {
             throw DiskError(
               .malformed, "the snapshot claims a disk of \(size) bytes",
