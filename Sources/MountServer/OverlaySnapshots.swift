@@ -9,6 +9,9 @@ internal import Synchronization
 /// The snapshots that a mount's changes have, while the mount is in use: changed one at a time, and shown
 /// read-only.
 ///
+/// Writers wait while one is made or deleted, on the threads that serve requests: for as long as writing new
+/// tables takes, which can be seconds.
+///
 /// What belongs to a snapshot stays where it is for as long as the snapshot lives, whatever is written
 /// beside it; so it is read out of the file as it is stored. When it is deleted, its bytes are taken away
 /// from those who still have it open.
