@@ -94,7 +94,7 @@ def test_a_snapshot_while_writes_go_on(home, option):
     bounds = {}
     with mounted("base.img", option) as mnt:
         with Counter(mnt / "disk") as counter:
-            for number in range(8 if not SOAK else 100):
+            for number in range(5 if not SOAK else 100):
                 assert eventually(lambda: counter.written > 50 * (number + 1), within=10)
                 before = counter.written, counter.synced
                 snapshot("create", "w.qcow2", f"s{number}")
@@ -454,7 +454,7 @@ def test_snapshots_beside_many_writers(home):
 def test_killed_in_the_middle(home, verb):
     write_at(sparse_file("base.img", 64 * MIB), 0, noise(1, MIB))
     numbers = random.Random(verb)
-    for turn in range(6 if not SOAK else 200):
+    for turn in range(4 if not SOAK else 200):
         Path("w.qcow2").unlink(missing_ok=True)
         run("mkdir -p mnt && platter mount --overlay w.qcow2 base.img mnt")
         for place in range(0, 64, 4):
