@@ -90,5 +90,8 @@ let package = Package(
     .testTarget(
       name: "MountTreeTests", dependencies: ["ImageFormats", "MountTree", "TestSupport"],
       swiftSettings: tests),
+    .testTarget(
+      name: "MountServerTests", dependencies: ["MountServer", "Overlays", "TestSupport"],
+      swiftSettings: tests),
   ]
 )

@@ -125,6 +125,7 @@ static inline void platter_syslog(int priority, const char *message)
 
 // Linux's own, which <fcntl.h> shows only to programs that define _GNU_SOURCE.
 int fallocate(int descriptor, int mode, off_t offset, off_t length);
+int syncfs(int descriptor);
 
 static inline int platter_punch(int descriptor, off_t offset, off_t length)
 {
@@ -132,6 +133,8 @@ static inline int platter_punch(int descriptor, off_t offset, off_t length)
 
 	return fallocate(descriptor, punch_hole | keep_size, offset, length);
 }
+
+static inline int platter_syncfs(int descriptor) { return syncfs(descriptor); }
 
 // Whether a file is kept in memory only: TMPFS_MAGIC, RAMFS_MAGIC of <linux/magic.h>.
 static inline int platter_is_in_memory(int descriptor)

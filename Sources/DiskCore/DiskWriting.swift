@@ -87,6 +87,23 @@ extension Disk {
     if let reusable { writer.layer.reclaim(upTo: reusable) }
   }
 
+  /// Runs `body` while nobody changes the disk: writes and zeros that are going on end first, new ones
+  /// wait until it has returned, for as long as that takes. Reads and flushes go on. For one who
+  /// changes the layer itself: what was counted or kept of the disk's content is not used again.
+  ///
+  /// The body must not write to the disk or wait for somebody who does.
+  ///
+  /// - Throws: what `body` throws; `permissionDenied` for a disk that is not writable.
+  public func holdingWrites<Result>(
+    _ body: () throws(DiskError) -> Result
+  ) throws(DiskError) -> Result {
+    let writer = try requireWriter()
+    return try writer.writes.alone { () throws(DiskError) in
+      defer { writer.changes.add(1, ordering: .releasing) }
+      return try body()
+    }
+  }
+
   /// Writes the bytes where the layer has kept a place for them, with what must come along.
   private func store(_ bytes: RawSpan, in place: Reservation) throws(DiskError) {
     guard place.before > 0 || place.after > 0 else {

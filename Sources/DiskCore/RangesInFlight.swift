@@ -1,14 +1,14 @@
-internal import Dispatch
-internal import Synchronization
-
 /// Ranges of a disk that somebody is changing right now; who wants to change a part of one waits.
 final class RangesInFlight: Sendable {
   private struct State: Sendable {
     var taken: [Range<UInt64>] = []
-    var waiting: [DispatchSemaphore] = []
+    /// Calls of `alone` that go on or wait for their turn: no new range is taken meanwhile, so that
+    /// writers who never pause cannot keep them waiting.
+    var alone = 0
+    var isAlone = false
   }
 
-  private let state = Mutex(State())
+  private let state = Turns(State())
 
   /// Runs `body` while no other call has a range that overlaps this one.
   func exclusively<Result>(
@@ -19,29 +19,37 @@ final class RangesInFlight: Sendable {
     return try body()
   }
 
-  private func take(_ range: Range<UInt64>) {
-    while true {
-      let turn = state.withLock { state -> DispatchSemaphore? in
-        guard state.taken.contains(where: { $0.overlaps(range) }) else {
-          state.taken.append(range)
-          return nil
-        }
-        let turn = DispatchSemaphore(value: 0)
-        state.waiting.append(turn)
-        return turn
+  /// Runs `body` while no call has any range: those that have one end first, others wait. The body
+  /// must not ask for a range itself.
+  func alone<Result>(_ body: () throws(DiskError) -> Result) throws(DiskError) -> Result {
+    state.change { $0.alone += 1 }
+    state.wait { state in
+      guard state.taken.isEmpty, !state.isAlone else { return false }
+      state.isAlone = true
+      return true
+    }
+    defer {
+      state.change { state in
+        state.isAlone = false
+        state.alone -= 1
       }
-      guard let turn else { return }
-      turn.wait()
+    }
+    return try body()
+  }
+
+  private func take(_ range: Range<UInt64>) {
+    state.wait { state in
+      guard state.alone == 0, !state.taken.contains(where: { $0.overlaps(range) }) else {
+        return false
+      }
+      state.taken.append(range)
+      return true
     }
   }
 
   private func giveBack(_ range: Range<UInt64>) {
-    let waiting = state.withLock { state in
+    state.change { state in
       if let index = state.taken.firstIndex(of: range) { state.taken.remove(at: index) }
-      let waiting = state.waiting
-      state.waiting = []
-      return waiting
     }
-    for turn in waiting { turn.signal() }
   }
 }

@@ -18,7 +18,10 @@ final class MountedImage: Sendable {
   private let table: Mutex<(table: PartitionTable, look: Int)>
   private let looks = Atomic<Int>(0)
   private let layer: LayerDescription
+  /// The image's own states.
   private let snapshots: [DiskFolder.Snapshot]
+  /// Those of the changes; nil where they are not kept in an overlay.
+  let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
@@ -52,6 +55,13 @@ final class MountedImage: Sendable {
         })
     }
     self.snapshots = snapshots
+    overlaySnapshots =
+      if let overlay = source.changes {
+        try OverlaySnapshots(
+          overlay, disk: source.disk, base: image.disk, sectorSize: request.sectorSize)
+      } else {
+        nil
+      }
     notes = image.notes + source.notes + table.notes
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     var lastWrite: (@Sendable () -> Int)? = nil
@@ -91,13 +101,41 @@ final class MountedImage: Sendable {
     showTable()
   }
 
+  /// The disk was put back to what it was at another time.
+  func contentWasReplaced() {
+    activity.didChange()
+    contentChanged()
+  }
+
+  /// Some came or went: they are listed again when somebody looks.
+  func snapshotsChanged() { showTable() }
+
+  /// The names in the mount's root folder of those of `nodes` that have one; an empty one for the single
+  /// view of a mount in a regular file's place.
+  func names(of nodes: [UInt64]) -> [String] {
+    if request.inPlaceOfFile { return nodes.contains(MountTree.rootID) ? [""] : [] }
+    return rootEntries.filter { nodes.contains($0.node.id) }.map(\.name)
+  }
+
+  /// Whether a view can be opened by a name.
+  func hasName(_ node: UInt64) -> Bool {
+    node == MountTree.rootID || rootEntries.contains { $0.node.id == node }
+  }
+
+  private var rootEntries: [Node.Entry] {
+    guard case .directory(let entries) = tree.node(MountTree.rootID)?.content else { return [] }
+    return (try? entries.get()) ?? []
+  }
+
   /// Folders are listed again when somebody looks; what shows the same as before keeps its inode.
   private func showTable() {
     guard !request.inPlaceOfFile else { return }
     tree.replaceRoot { [weak self] () throws(DiskError) in
       guard let self else { return [] }
       let folder = DiskFolder(
-        disk: disk, table: table.withLock { $0.table }, snapshots: snapshots)
+        disk: disk, table: table.withLock { $0.table },
+        // Behind those that stay, whose names stay the same so.
+        snapshots: snapshots + (overlaySnapshots?.folders ?? []))
       return try folder.items() + [
         TreeItem(
           "status.json",

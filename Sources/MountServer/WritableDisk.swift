@@ -7,6 +7,8 @@ struct WritableDisk: Sendable {
   let disk: Disk
   /// The file that the changes are kept in, where that is not the image itself.
   let overlay: String?
+  /// What keeps the changes, where that is not the image itself.
+  let changes: Overlay?
   /// What to know about where the changes go.
   let notes: [String]
   /// Whether the changes outlive the mount.
@@ -27,22 +29,24 @@ struct WritableDisk: Sendable {
     case .scratch:
       try Self.lock(files, .read)
       let (overlay, notes) = try OverlayFile.scratch(on: image)
-      self.init(try Disk(overlay, over: image.disk), nil, notes, isKept: false)
+      self.init(try Disk(overlay, over: image.disk), overlay, nil, notes, isKept: false)
     case .overlay(let path):
       try Self.lock(files, .read)
       let (overlay, notes) = try OverlayFile.open(
         path, on: image, request.imageOptions, forcesBase: request.forcesBase)
       self.init(
-        try Disk(overlay, over: image.disk), path, notes + overlay.description.notes
+        try Disk(overlay, over: image.disk), overlay, path, notes + overlay.description.notes
       ) { () throws(DiskError) in try overlay.close() }
     }
   }
 
   private init(
-    _ disk: Disk, _ overlay: String? = nil, _ notes: [String] = [], isKept: Bool = true,
+    _ disk: Disk, _ changes: Overlay? = nil, _ overlay: String? = nil, _ notes: [String] = [],
+    isKept: Bool = true,
     close: @escaping @Sendable () throws(DiskError) -> Void = {}
   ) {
     self.disk = disk
+    self.changes = changes
     self.overlay = overlay
     self.notes = notes
     self.isKept = isKept

@@ -4,14 +4,14 @@ public import Partitions
 
 /// What a mount shows of one disk: the disk, its partitions, and links to them by name.
 public struct DiskFolder: Sendable {
-  /// An older state of the disk, opened when somebody first looks inside its folder.
+  /// An older state of the disk, opened once, when somebody first looks inside its folder.
   public struct Snapshot: Sendable {
     let name: String
-    let open: @Sendable () throws(DiskError) -> DiskFolder
+    let folder: Lazy<DiskFolder>
 
     public init(_ name: String, open: @escaping @Sendable () throws(DiskError) -> DiskFolder) {
       self.name = name
-      self.open = open
+      folder = Lazy(open)
     }
   }
 
@@ -43,9 +43,9 @@ public struct DiskFolder: Sendable {
           // Snapshots have names of their own, but long ones are cut.
           while !taken.insert(name).inserted { name += "+" }
           return TreeItem(
-            name, .directory { () throws(DiskError) in try snapshot.open().items() })
+            name, .directory { () throws(DiskError) in try snapshot.folder.get().items() })
         }
-      }, isFixed: true)
+      })
   }
 
   private func views() throws(DiskError) -> [TreeItem] {

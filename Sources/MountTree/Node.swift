@@ -66,7 +66,7 @@ extension Node {
     case (.link(let mine), .link(let other)): return mine == other
     case (.report, .report): return true
     case (.directory(let directory), .directory(let list)):
-      if !item.isFixed { directory.replace(list) }
+      directory.replace(list)
       return true
     default: return false
     }

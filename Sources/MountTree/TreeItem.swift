@@ -18,12 +18,9 @@ public struct TreeItem: Sendable {
 
   public let name: String
   public let content: Content
-  /// Whether a folder stays as it is while what is beside it changes.
-  public let isFixed: Bool
 
-  public init(_ name: String, _ content: Content, isFixed: Bool = false) {
+  public init(_ name: String, _ content: Content) {
     self.name = name
     self.content = content
-    self.isFixed = isFixed
   }
 }

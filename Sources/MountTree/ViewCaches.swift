@@ -83,7 +83,9 @@ public final class ViewCaches: Sendable {
     }
   }
 
-  public func close(_ node: UInt64, _ opening: Opening) {
+  /// - Parameter forgets: for an opening that the kernel was not told of: what it has of the view's
+  ///   pages is what it was before, good or not.
+  public func close(_ node: UInt64, _ opening: Opening, forgets: Bool = false) {
     views.withLock { views in
       guard let index = views.firstIndex(where: { $0.node == node }) else { return }
       if opening.isCached {
@@ -91,6 +93,7 @@ public final class ViewCaches: Sendable {
       } else {
         views[index].directHandles -= 1
       }
+      if forgets, views[index].cachedHandles == 0 { views[index].hasGoodPages = false }
       if views[index].isIdle { views.remove(at: index) }
     }
   }
@@ -116,6 +119,19 @@ public final class ViewCaches: Sendable {
             range: part.lowerBound - window.lowerBound..<part.upperBound - window.lowerBound))
       }
       return stale
+    }
+  }
+
+  /// The disk holds something else from now on. Gives the views whose pages the kernel can have; those
+  /// of views that nobody has open are not used again.
+  public func allStale() -> [UInt64] {
+    views.withLock { views in
+      let nodes = views.map(\.node)
+      for index in views.indices where views[index].cachedHandles == 0 {
+        views[index].hasGoodPages = false
+      }
+      views.removeAll(where: \.isIdle)
+      return nodes
     }
   }
 

@@ -4,7 +4,7 @@ internal import Glibc
 extension Overlay {
   /// A named state of the disk that the file keeps beside the active one: an internal snapshot of
   /// qcow2.
-  public struct SnapshotRecord: Sendable, Equatable {
+  public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// QEMU's number, counting up from 1.
     public let id: String
     public let name: String

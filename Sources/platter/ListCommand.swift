@@ -10,8 +10,8 @@ struct ListCommand: ParsableCommand {
       Example:
 
         $ platter list
-        MOUNT POINT  IMAGE           FORMAT        SIZE   READ
-        /home/me/m   /home/me/d.vhd  vhd, dynamic  2 GiB  1.4 MiB
+        MOUNT POINT  IMAGE           FORMAT        SIZE   READ     WRITES
+        /home/me/m   /home/me/d.vhd  vhd, dynamic  2 GiB  1.4 MiB  read-only
       """)
 
   @Flag(help: "Print JSON.")
@@ -33,14 +33,23 @@ struct ListCommand: ParsableCommand {
         printable(mount.mountPoint) + (LiveMounts.isVisible(mount) ? "" : " (detached)"),
         printable(mount.image),
         mount.format + (mount.subformat.map { ", \($0)" } ?? ""), sizeText(mount.virtualSize),
-        sizeText(mount.bytesRead),
+        sizeText(mount.bytesRead), Self.writes(of: mount),
       ]
     }
     try Terminal.print(
-      tableText(["MOUNT POINT", "IMAGE", "FORMAT", "SIZE", "READ"], rows, right: [3, 4]))
+      tableText(["MOUNT POINT", "IMAGE", "FORMAT", "SIZE", "READ", "WRITES"], rows, right: [3, 4]))
     for mount in mounts {
       guard let failure = mount.lastFailure else { continue }
       Terminal.say("\(mount.failedReads) reads of \(printable(mount.image)) failed; \(failure)")
+    }
+  }
+
+  /// How it takes them.
+  private static func writes(of mount: MountStatus) -> String {
+    switch mount.changes {
+    case "inPlace": "in place"
+    case "refused": "read-only"
+    default: mount.overlay.map { "overlay \(printable($0))" } ?? mount.changes
     }
   }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskCore
+internal import MountServer
 internal import Overlays
 
 /// The verbs about a file that keeps a mount's changes.
@@ -29,9 +30,24 @@ struct OverlayArguments: ParsableArguments {
 
   @OptionGroup var folders: FolderArguments
 
-  func onBase() throws(DiskError) -> OverlayOnBase { try onBase(StoredOverlay(path: overlay)) }
+  /// The overlay as it is stored, with the mount that has it open, all of whose changes are in the file
+  /// now.
+  func stored() throws(DiskError) -> (overlay: StoredOverlay, mount: LiveMount?) {
+    guard let mount = try LiveMount.using(overlay) else {
+      return (try StoredOverlay(path: overlay), nil)
+    }
+    let file = try mount.overlayFile()
+    try mount.save()
+    return (try StoredOverlay(path: file), mount)
+  }
 
   func onBase(_ stored: StoredOverlay) throws(DiskError) -> OverlayOnBase {
     try OverlayOnBase(stored, base: base, allowedPaths: folders.allowed)
   }
+}
+
+/// - Throws: `busy` where the overlay is in use by a mount of this user, naming it; for what can only be
+///   done with one that nobody has open.
+func requireUnmounted(_ overlay: String) throws(DiskError) {
+  if let mount = try LiveMount.using(overlay) { throw mount.mustBeUnmounted(overlay) }
 }

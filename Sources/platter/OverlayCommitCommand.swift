@@ -21,6 +21,7 @@ struct OverlayCommitCommand: ParsableCommand {
   var forceBase = false
 
   func run() throws {
+    try requireUnmounted(arguments.overlay)
     let commit = try OverlayCommit(
       path: arguments.overlay, base: arguments.base, allowedPaths: arguments.folders.allowed,
       forcesBase: forceBase)

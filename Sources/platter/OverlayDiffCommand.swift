@@ -10,7 +10,9 @@ struct OverlayDiffCommand: ParsableCommand {
     commandName: "diff",
     abstract: "List which bytes differ from the base, in which partition.",
     discussion: """
-      In sectors of 512 bytes. What was written and is the same as before is not listed.
+      In sectors of 512 bytes. What was written and is the same as before is not listed. Of an overlay \
+      that is mounted, all that was written until now is listed; what is written meanwhile may be. The \
+      mount point can be named in place of the file.
 
       Example: how many bytes of the second partition differ.
 
@@ -24,10 +26,9 @@ struct OverlayDiffCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let stored = try StoredOverlay(path: arguments.overlay)
-    guard try !stored.isInUse() else {
-      throw DiskError(
-        .busy, "another program has it open for writing; unmount it first", path: stored.path)
+    let (stored, mount) = try arguments.stored()
+    guard try mount != nil || !stored.isInUse() else {
+      throw DiskError(.busy, "another program has it open for writing", path: stored.path)
     }
     let opened = try arguments.onBase(stored)
     try opened.lockBase(.read)

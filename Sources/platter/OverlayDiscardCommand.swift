@@ -19,6 +19,7 @@ struct OverlayDiscardCommand: ParsableCommand {
   var overlay: String
 
   func run() throws {
+    try requireUnmounted(overlay)
     let file = try WritableFileStorage(path: overlay)
     try ImageLock.take(.writeAndResize, on: file.descriptor, path: overlay)
     try Overlay.empty(file)

@@ -24,6 +24,7 @@ struct OverlayRelinkCommand: ParsableCommand {
   var forceBase = false
 
   func run() throws {
+    try requireUnmounted(overlay)
     let notes = try Overlay.relink(
       overlay, to: try image.open(), image.options, forcesBase: forceBase)
     for note in notes where Terminal.errorsAreSeen { Terminal.say("note: \(printable(note))") }

@@ -25,17 +25,22 @@ struct OverlaySnapshotCommand: ParsableCommand {
 
 /// An overlay and one of its snapshots.
 struct OverlaySnapshotArguments: ParsableArguments {
-  @Argument(help: "The qcow2 file that keeps the changes.")
+  @Argument(help: "The qcow2 file that keeps the changes, or where it is mounted.")
   var overlay: String
 
   @Argument(help: "The snapshot's name, or the number of one that is there.")
   var name: String
 
-  /// The overlay, which nobody else uses until this value is gone.
-  func file() throws(DiskError) -> WritableFileStorage {
+  /// Changes the snapshots: through the mount that has the overlay open, or else in the file, which
+  /// nobody else uses meanwhile.
+  func change(
+    mounted: (LiveMount) throws(DiskError) -> Void,
+    stored: (WritableFileStorage) throws(DiskError) -> Void
+  ) throws(DiskError) {
+    if let mount = try LiveMount.using(overlay) { return try mounted(mount) }
     let file = try WritableFileStorage(path: overlay)
     try ImageLock.take(.writeAndResize, on: file.descriptor, path: overlay)
-    return file
+    try stored(file)
   }
 }
 
@@ -44,7 +49,8 @@ struct OverlaySnapshotCreateCommand: ParsableCommand {
     commandName: "create",
     abstract: "Keep the disk as it is now under a name.",
     discussion: """
-      The base is not copied: a base that is changed changes its overlay's snapshots.
+      Of one that is mounted, all that was written before is in the snapshot, and writes go on. The base \
+      is not copied: a base that is changed changes its overlay's snapshots.
 
       Example:
 
@@ -53,10 +59,10 @@ struct OverlaySnapshotCreateCommand: ParsableCommand {
 
   @OptionGroup var arguments: OverlaySnapshotArguments
 
-  func run() throws { try changeFile() }
-
-  private func changeFile() throws(DiskError) {
-    try Overlay.createSnapshot(arguments.name, in: arguments.file())
+  func run() throws {
+    try arguments.change(
+      mounted: { (mount) throws(DiskError) in try mount.createSnapshot(arguments.name) },
+      stored: { (file) throws(DiskError) in try Overlay.createSnapshot(arguments.name, in: file) })
   }
 }
 
@@ -65,7 +71,8 @@ struct OverlaySnapshotRevertCommand: ParsableCommand {
     commandName: "revert",
     abstract: "Make the disk what it was at a snapshot; what was changed since is lost.",
     discussion: """
-      The snapshot stays. What is not to be lost, 'create' keeps under another name before.
+      Of one that is mounted, only while nothing is open for writing. The snapshot stays. What is not to \
+      be lost, 'create' keeps under another name before.
 
       Example:
 
@@ -74,10 +81,10 @@ struct OverlaySnapshotRevertCommand: ParsableCommand {
 
   @OptionGroup var arguments: OverlaySnapshotArguments
 
-  func run() throws { try changeFile() }
-
-  private func changeFile() throws(DiskError) {
-    try Overlay.revert(arguments.file(), to: arguments.name)
+  func run() throws {
+    try arguments.change(
+      mounted: { (mount) throws(DiskError) in try mount.revert(to: arguments.name) },
+      stored: { (file) throws(DiskError) in try Overlay.revert(file, to: arguments.name) })
   }
 }
 
@@ -93,10 +100,10 @@ struct OverlaySnapshotDeleteCommand: ParsableCommand {
 
   @OptionGroup var arguments: OverlaySnapshotArguments
 
-  func run() throws { try changeFile() }
-
-  private func changeFile() throws(DiskError) {
-    try Overlay.deleteSnapshot(arguments.name, in: arguments.file())
+  func run() throws {
+    try arguments.change(
+      mounted: { (mount) throws(DiskError) in try mount.deleteSnapshot(arguments.name) },
+      stored: { (file) throws(DiskError) in try Overlay.deleteSnapshot(arguments.name, in: file) })
   }
 }
 
@@ -112,14 +119,16 @@ struct OverlaySnapshotListCommand: ParsableCommand {
         installed  2026-11-21 17:04:05  20 GiB
       """)
 
-  @Argument(help: "The qcow2 file that keeps the changes.")
+  @Argument(help: "The qcow2 file that keeps the changes, or where it is mounted.")
   var overlay: String
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
-    let report = OverlaySnapshotReport(path: overlay, try readFile())
+    let records =
+      if let mount = try LiveMount.using(overlay) { try mount.snapshots() } else { try readFile() }
+    let report = OverlaySnapshotReport(path: overlay, records)
     try Terminal.print(json ? JSON.text(of: report, pretty: true) + "\n" : report.text)
   }
 

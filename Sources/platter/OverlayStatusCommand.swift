@@ -8,7 +8,8 @@ struct OverlayStatusCommand: ParsableCommand {
     commandName: "status",
     abstract: "Show an overlay's base, how much is changed, and whether all is well.",
     discussion: """
-      Of an overlay that is mounted, what is on the disk is told: a little less than is written.
+      Of one that is mounted, all that was written until now is first brought to the disk. The mount \
+      point can be named in place of the file.
 
       Example:
 
@@ -21,7 +22,8 @@ struct OverlayStatusCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let report = try OverlayStatusReport(try StoredOverlay(path: arguments.overlay), arguments)
+    let (stored, mount) = try arguments.stored()
+    let report = try OverlayStatusReport(stored, arguments, mount)
     try Terminal.print(json ? JSON.text(of: report, pretty: true) + "\n" : report.text)
   }
 }
@@ -56,7 +58,9 @@ private struct OverlayStatusReport: Encodable {
 
   enum State: String, Encodable {
     case clean
-    /// Somebody has it open for writing.
+    /// A mount of this user keeps its changes in it.
+    case mounted
+    /// Somebody else has it open for writing.
     case inUse
     /// Whoever had it open did not come to close it.
     case leftOpen
@@ -67,6 +71,8 @@ private struct OverlayStatusReport: Encodable {
   let version = 1
   let path: String
   let state: State
+  /// Where it is mounted.
+  let mountPoint: String?
   /// In bytes, as all sizes.
   let virtualSize: UInt64
   /// How much of the disk the overlay holds; of that, what reads as zeros and is not stored.
@@ -80,13 +86,18 @@ private struct OverlayStatusReport: Encodable {
   /// Top first; the overlay alone where its base cannot be opened.
   private(set) var chain: [Layer]
 
-  init(_ overlay: StoredOverlay, _ arguments: OverlayArguments) throws(DiskError) {
+  init(
+    _ overlay: StoredOverlay, _ arguments: OverlayArguments, _ mount: LiveMount?
+  ) throws(DiskError) {
     let isInUse = try overlay.isInUse()
     let info = overlay.info
     path = overlay.path
+    mountPoint = mount?.status.mountPoint
     state =
-      isInUse
-      ? .inUse : info.isMarkedCommitting ? .committing : info.isMarkedOpen ? .leftOpen : .clean
+      mount != nil
+      ? .mounted
+      : isInUse
+        ? .inUse : info.isMarkedCommitting ? .committing : info.isMarkedOpen ? .leftOpen : .clean
     virtualSize = info.size
     (changedBytes, zeroBytes) = try overlay.heldBytes()
     snapshotCount = info.snapshotCount
@@ -129,6 +140,7 @@ private struct OverlayStatusReport: Encodable {
   private var stateText: String {
     switch state {
     case .clean: "clean"
+    case .mounted: "mounted at \(printable(mountPoint ?? ""))"
     case .inUse: "in use: another program has it open for writing"
     case .leftOpen: "left open: the next mount collects what was lost; no change is"
     case .committing:

@@ -19,7 +19,6 @@ import Testing
         [
           TreeItem("disk", .file(disk)), TreeItem("p1", a), TreeItem("p2", b), TreeItem("p4", a),
           TreeItem("folder", .directory { [TreeItem("x", .link("../p1"))] }),
-          TreeItem("fixed", .directory { [TreeItem("y", a)] }, isFixed: true),
           TreeItem("report", .report { [] }),
         ]
       })
@@ -29,24 +28,23 @@ import Testing
       for name in path { node = try node.flatMap { try tree.lookup(name, in: $0) } }
       return node
     }
-    let before = try ["disk", "p1", "p2", "folder", "fixed", "report"].map { try node($0)?.id }
+    let before = try ["disk", "p1", "p2", "folder", "report"].map { try node($0)?.id }
     let old = try #require(try node("p2"))
-    let (link, fixed) = (try node("folder", "x")?.id, try node("fixed", "y")?.id)
+    let link = try node("folder", "x")?.id
     tree.replaceRoot {
       [
         TreeItem("p1", a), TreeItem("p2", c), TreeItem("p3", a), TreeItem("disk", .file(disk)),
         TreeItem("folder", .directory { [TreeItem("x", .link("../p1")), TreeItem("z", a)] }),
-        TreeItem("fixed", .directory { [] }, isFixed: true), TreeItem("report", .report { [1] }),
+        TreeItem("report", .report { [1] }),
       ]
     }
-    let after = try ["disk", "p1", "p2", "folder", "fixed", "report"].map { try node($0)?.id }
+    let after = try ["disk", "p1", "p2", "folder", "report"].map { try node($0)?.id }
     #expect(before[0] == after[0] && before[1] == after[1] && before[3...] == after[3...])
     #expect(before[2] != after[2], "another window is another inode")
     #expect(tree.node(old.id) === old && old.attributes.size == 4096, "who has it open keeps it")
     #expect(try node("p2")?.attributes.size == 8192)
     #expect(try node("p4") == nil && node("p3") != nil)
     #expect(try node("folder", "x")?.id == link && node("folder", "z") != nil)
-    #expect(try node("fixed", "y")?.id == fixed)
     #expect(Set(try ["disk", "p1", "p2", "p3"].map { try node($0)?.id }).count == 4)
   }
 

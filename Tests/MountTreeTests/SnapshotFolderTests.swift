@@ -41,6 +41,40 @@ import Testing
     #expect(opened.names.withLock { $0 } == ["before", "base.vhd"], "each once")
   }
 
+  /// Snapshots come and go while the mount lives: those that stay keep their inodes, and one that has
+  /// the name of another that was there before is another.
+  @Test func theListFollows() throws {
+    let disk = try Disk.holding([1, 2, 3]).whole
+    let table = try PartitionTable.read(from: disk)
+    let tree = MountTree(root: .directory { [] })
+    let root = try #require(tree.node(MountTree.rootID))
+    func show(_ snapshots: [DiskFolder.Snapshot]) {
+      tree.replaceRoot { () throws(DiskError) in
+        try DiskFolder(disk: disk, table: table, snapshots: snapshots).items()
+      }
+    }
+    func node(_ path: String) throws -> Node? {
+      try path.split(separator: "/").reduce(root as Node?) { node, name in
+        try node.flatMap { try tree.lookup(String(name), in: $0) }
+      }
+    }
+    let (one, two) = (snapshot("one", [1]), snapshot("two", [2]))
+    show([one])
+    let first = try #require(try node("snapshots/one/disk"))
+    let folder = try #require(try node("snapshots"))
+    show([one, two])
+    #expect(try node("snapshots/one/disk") === first && node("snapshots") === folder)
+    #expect(try node("snapshots/two/disk") != nil)
+    show([two])
+    #expect(try node("snapshots/one") == nil)
+    show([two, snapshot("one", [3])])
+    let again = try #require(try node("snapshots/one/disk"))
+    #expect(again !== first && again.id != first.id)
+    #expect(opened.names.withLock { $0 } == ["one", "two", "one"])
+    show([])
+    #expect(try node("snapshots") == nil)
+  }
+
   @Test func noneNoFolder() throws {
     #expect(try tree([]).names() == ["disk"])
   }

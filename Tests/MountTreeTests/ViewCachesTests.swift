@@ -40,6 +40,24 @@ import Testing
     #expect(caches.stale(after: 0..<Self.size, through: 3).map(\.node) == [4])
   }
 
+  @Test func otherContentMakesAllPagesStale() {
+    let first = caches.open(3, one)
+    _ = caches.open(4, two)
+    caches.close(3, first)
+    #expect(caches.allStale() == [3, 4])
+    #expect(opened(3, one) == (true, false), "what was kept is not used again")
+    #expect(opened(4, two) == (true, true), "an open one's pages are dropped by whoever asked")
+    #expect(caches.allStale().count == 2)
+  }
+
+  @Test func anOpeningThatTheKernelNeverSawVouchesForNoPages() {
+    let first = caches.open(3, one)
+    caches.close(3, first, forgets: true)
+    #expect(opened(3, one) == (true, false))
+    caches.close(3, caches.open(3, one), forgets: true)
+    #expect(opened(3, one) == (true, true), "somebody else has it open, and the kernel knows")
+  }
+
   @Test func aViewThatIsOpenForDirectIOStaysSo() {
     let first = caches.open(2, disk)
     let second = caches.open(3, one)

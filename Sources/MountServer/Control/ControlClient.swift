@@ -2,20 +2,20 @@ internal import CPosix
 internal import DiskCore
 internal import Glibc
 
-/// A connection to a daemon's control socket on which one word was said.
+/// A connection to a daemon's control socket on which one request was made.
 struct ControlClient: ~Copyable {
   private let connection: OwnedDescriptor
 
   /// Nil where nobody listens; the socket of a daemon that died is removed.
   ///
-  /// - Parameter seconds: how long to wait for each answer.
+  /// - Parameter seconds: how long to wait for each answer; nil for as long as the daemon lives.
   static func connect(
-    _ path: String, saying word: ControlWord, patience seconds: Int
+    _ path: String, saying request: ControlRequest, patience seconds: Int?
   ) -> ControlClient? {
     let number = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     guard number >= 0 else { return nil }
     let connection = OwnedDescriptor(adopting: number)
-    var patience = timeval(tv_sec: seconds, tv_usec: 0)
+    var patience = timeval(tv_sec: seconds ?? 0, tv_usec: 0)
     let size = socklen_t(MemoryLayout<timeval>.size)
     unsafe setsockopt(number, SOL_SOCKET, SO_RCVTIMEO, &patience, size)
     unsafe setsockopt(number, SOL_SOCKET, SO_SNDTIMEO, &patience, size)
@@ -23,7 +23,7 @@ struct ControlClient: ~Copyable {
       if errno == ECONNREFUSED { unsafe unlink(path) }
       return nil
     }
-    guard DescriptorText.send(word.line, to: number) else { return nil }
+    guard DescriptorText.send(request.line, to: number) else { return nil }
     return ControlClient(connection: connection)
   }
 
@@ -32,7 +32,7 @@ struct ControlClient: ~Copyable {
 
   /// Whether the daemon has taken note that somebody waits.
   func isWaitedFor() -> Bool {
-    var word = [UInt8](repeating: 0, count: ControlWord.waiting.utf8.count)
+    var word = [UInt8](repeating: 0, count: ControlRequest.waiting.utf8.count)
     let count = unsafe word.withUnsafeMutableBytes { bytes in
       unsafe recv(connection.number, bytes.baseAddress, bytes.count, CInt(MSG_WAITALL))
     }

@@ -3,8 +3,8 @@ internal import DiskCore
 internal import Glibc
 internal import Synchronization
 
-/// The daemon's ear for everything but the kernel: the control socket (`ControlWord`), signals and the
-/// supervisor.
+/// The daemon's ear for everything but the kernel: the control socket (`ControlRequest`), signals and the
+/// supervisor. Nothing that takes time is done on its thread: that is `LiveVerbs`' business.
 final class ControlServer: Sendable {
   private let mount: ActiveMount
   private let path: String
@@ -12,6 +12,7 @@ final class ControlServer: Sendable {
   private let signals: CInt
   private let supervisor: SupervisorLink
   private let status: @Sendable () -> MountStatus
+  private let verbs: LiveVerbs
   private let saving: @Sendable () throws(DiskError) -> Void
   /// Clients to tell when the mount has ended.
   private let waiting = Mutex<[CInt]>([])
@@ -21,17 +22,21 @@ final class ControlServer: Sendable {
   /// - Throws: what kept the socket from being made.
   init(
     mount: ActiveMount, signals: consuming SignalDescriptor, supervisor: SupervisorLink,
-    status: @escaping @Sendable () -> MountStatus,
+    status: @escaping @Sendable () -> MountStatus, verbs: LiveVerbs,
     saving: @escaping @Sendable () throws(DiskError) -> Void
   ) throws(DiskError) {
     self.mount = mount
     self.supervisor = supervisor
     self.status = status
+    self.verbs = verbs
     self.saving = saving
     // Both are the daemon's until it ends.
     self.signals = signals.relinquish()
     path = try RuntimeFolder.socket(of: mount.device)
-    listener = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    // Never waited for: a client can be gone again by the time that it is asked in.
+    listener = Glibc.socket(
+      AF_UNIX,
+      CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
     // Under its own name only once it listens: a socket that nobody listens on is cleared away.
     let newborn = "\(path).new"
     unsafe unlink(newborn)
@@ -47,10 +52,13 @@ final class ControlServer: Sendable {
 
   private func attend() {
     var isSupervised = true
+    var incoming = IncomingRequests()
     while true {
       let clients = waiting.withLock { $0 }
+      let speaking = incoming.descriptors
       let ready = waitForInput(
-        [listener, signals] + (isSupervised ? [supervisor.channel.descriptor] : []) + clients)
+        [listener, signals] + (isSupervised ? [supervisor.channel.descriptor] : []) + clients
+          + speaking, timeout: speaking.isEmpty ? -1 : 500)
       if ready.contains(supervisor.channel.descriptor) {
         switch supervisor.channel.receive()?.message {
         case .end: end()
@@ -59,10 +67,30 @@ final class ControlServer: Sendable {
         }
       }
       if ready.contains(signals) { signalled() }
-      if ready.contains(listener) { accept() }
+      for client in speaking where ready.contains(client) {
+        switch incoming.listen(to: client) {
+        case .incomplete: break
+        case .request(let request): answer(request, to: client)
+        case .nonsense: answer(.failed("this is no request that this daemon knows"), to: client)
+        case .gone: close(client)
+        }
+      }
+      let now = Self.now
+      for client in incoming.takeLate(now: now) { close(client) }
+      if ready.contains(listener), let client = accept(),
+        let oldest = incoming.add(client, now: now)
+      {
+        close(oldest)
+      }
       // They have said all that they have to say: now they can only have gone.
       for client in clients where ready.contains(client) { forget(client) }
     }
+  }
+
+  private static var now: Int {
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec
   }
 
   private func signalled() {
@@ -76,32 +104,39 @@ final class ControlServer: Sendable {
     end()
   }
 
-  private func accept() {
+  private func accept() -> CInt? {
     let client = Glibc.accept(listener, nil, nil)
     guard client >= 0 else {
       // Out of descriptors: poll would come back at once.
-      usleep(100_000)
-      return
+      if errno != EAGAIN { usleep(100_000) }
+      return nil
     }
     _ = fcntl(client, F_SETFD, FD_CLOEXEC)
-    // A client that says nothing must not keep the others waiting for long.
+    // One that does not read its answer must not keep the others waiting for long.
     var patience = timeval(tv_sec: 1, tv_usec: 0)
     unsafe setsockopt(
-      client, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-    var line = [UInt8](repeating: 0, count: 64)
-    let count = unsafe line.withUnsafeMutableBytes { bytes in
-      unsafe recv(client, bytes.baseAddress, bytes.count, 0)
-    }
-    switch ControlWord(line: String(decoding: line.prefix(max(0, count)), as: UTF8.self)) {
+      client, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+    return client
+  }
+
+  /// The client is closed once it has its answer.
+  private func answer(_ request: ControlRequest, to client: CInt) {
+    switch request.verb {
     case .status:
       DescriptorText.send(JSON.text(of: status()), to: client)
       close(client)
     case .wait:
       waiting.withLock { $0.append(client) }
-      DescriptorText.send(ControlWord.waiting, to: client)
+      DescriptorText.send(ControlRequest.waiting, to: client)
     case .end: end()
-    case nil: close(client)
+    case .views, .save, .snapshots, .createSnapshot, .deleteSnapshot, .revert:
+      verbs.submit(request) { [self] in answer($0, to: client) }
     }
+  }
+
+  private func answer(_ answer: ControlAnswer, to client: CInt) {
+    DescriptorText.send(JSON.text(of: answer) + "\n", to: client)
+    close(client)
   }
 
   private func forget(_ client: CInt) {
@@ -113,7 +148,7 @@ final class ControlServer: Sendable {
   func finish(failure: DiskError?) {
     unsafe unlink(path)
     for client in waiting.withLock({ $0 }) {
-      DescriptorText.send(failure.map { "\($0)\n" } ?? ControlWord.done, to: client)
+      DescriptorText.send(failure.map { "\($0)\n" } ?? ControlRequest.done, to: client)
     }
   }
 

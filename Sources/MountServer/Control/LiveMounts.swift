@@ -13,7 +13,8 @@ public enum LiveMounts {
   }
 
   private static func status(at socket: String) -> MountStatus? {
-    guard let client = ControlClient.connect(socket, saying: .status, patience: 2) else {
+    guard let client = ControlClient.connect(socket, saying: ControlRequest(.status), patience: 2)
+    else {
       return nil
     }
     return JSON.value(MountStatus.self, from: client.answer())
@@ -55,16 +56,16 @@ public enum LiveMounts {
     let socket = try RuntimeFolder.socket(of: entry.device)
     let supervisor = status(at: socket)?.supervisorPid
     // Said before the unmount, after which there may be nobody to hear it.
-    let client = ControlClient.connect(socket, saying: .wait, patience: 10)
+    let client = ControlClient.connect(socket, saying: ControlRequest(.wait), patience: 10)
     let isWaitedFor = client?.isWaitedFor() ?? false
     try unmountUnused(entry, path)
     guard isWaitedFor, let client else { return }
     // The kernel ends the connection at once, unless another namespace has a copy of the mount.
     if !client.hasAnswer(within: 1000) {
-      _ = ControlClient.connect(socket, saying: .end, patience: 2)
+      _ = ControlClient.connect(socket, saying: ControlRequest(.end), patience: 2)
     }
     let answer = client.answer()
-    if answer != ControlWord.done {
+    if answer != ControlRequest.done {
       let words = answer.isEmpty ? "the daemon ended without a word" : String(answer.dropLast())
       throw DiskError(.inputOutput, words, path: path)
     }

@@ -122,7 +122,10 @@ final class FileServer: Sendable {
         unsafe file.pointee.keep_cache = isShared ? 0 : 1
         break
       }
-      opened = open(id, window, forWriting: writes, by: request.thread)
+      guard let view = open(id, window, forWriting: writes, by: request.thread) else {
+        return request.reply(errno: EBUSY)
+      }
+      opened = view
       unsafe file.pointee.keep_cache = opened.view?.opening.keepsPages == true ? 1 : 0
     case .report(let text):
       guard !writes else { return request.reply(errno: EACCES) }
@@ -145,15 +148,18 @@ final class FileServer: Sendable {
     if view.isWritable { writing.remove(file) }
   }
 
-  /// A view of a disk that can change.
+  /// A view of a disk that can change; nil where nobody may write to it now.
   private func open(
     _ id: UInt64, _ window: Window, forWriting: Bool, by thread: pid_t
-  ) -> OpenFile {
+  ) -> OpenFile? {
     let opening = cache == .kernel ? changes.caches.open(id, window) : .direct
     let file = OpenFile(
       .window(window), isCached: opening.isCached,
       view: OpenFile.View(node: id, opening: opening, isWritable: forWriting))
-    if forWriting { writing.add(file, to: id, by: thread) }
+    guard !forWriting || writing.add(file, to: id, by: thread) else {
+      if cache == .kernel { changes.caches.close(id, opening, forgets: true) }
+      return nil
+    }
     return file
   }
 

@@ -156,8 +156,17 @@ final class ViewChanges: Sendable {
 
   /// The kernel writes back what it holds of stores through mappings. Not to be called on a thread that
   /// serves requests.
-  func writeBack() {
-    for node in caches.cachedNodes { kernel.dropAll(of: node) }
+  func writeBack(where isWanted: (UInt64) -> Bool = { _ in true }) {
+    drop(caches.cachedNodes.filter(isWanted))
+  }
+
+  /// The disk holds something else: whoever has a view open, through a mapping too, finds that from now
+  /// on. Not to be called on a thread that serves requests.
+  func dropEverything() { drop(caches.allStale()) }
+
+  /// On one of the threads that `finish` waits for.
+  private func drop(_ nodes: [UInt64]) {
+    threads.sync { for node in nodes { kernel.dropAll(of: node) } }
   }
 
   /// Returns when every change that was begun is made. No new one may come.

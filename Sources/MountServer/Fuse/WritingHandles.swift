@@ -12,22 +12,45 @@ final class WritingHandles: Sendable {
     let file: OpenFile
   }
 
-  private let handles = Mutex<[Handle]>([])
-
-  func add(_ file: OpenFile, to node: UInt64, by thread: pid_t) {
-    handles.withLock { $0.append(Handle(node: node, thread: thread, file: file)) }
+  private struct State: Sendable {
+    var handles: [Handle] = []
+    var isClosed = false
   }
 
-  func remove(_ file: OpenFile) {
-    handles.withLock { $0.removeAll { $0.file === file } }
-  }
+  private let state = Mutex(State())
 
-  /// What `thread` opened last of `node`.
-  func last(of node: UInt64, by thread: pid_t) -> OpenFile? {
-    handles.withLock { handles in
-      handles.last { $0.node == node && $0.thread == thread }?.file
+  /// False, and nothing is added, while nothing may be opened for writing (`close`).
+  func add(_ file: OpenFile, to node: UInt64, by thread: pid_t) -> Bool {
+    state.withLock { state in
+      guard !state.isClosed else { return false }
+      state.handles.append(Handle(node: node, thread: thread, file: file))
+      return true
     }
   }
 
-  var isEmpty: Bool { handles.withLock { $0.isEmpty } }
+  func remove(_ file: OpenFile) {
+    state.withLock { $0.handles.removeAll { $0.file === file } }
+  }
+
+  /// Lets nothing be opened for writing until `reopen`.
+  ///
+  /// - Returns: false, and nothing has changed, where something is open.
+  func close() -> Bool {
+    state.withLock { state in
+      guard state.handles.isEmpty else { return false }
+      state.isClosed = true
+      return true
+    }
+  }
+
+  func reopen() { state.withLock { $0.isClosed = false } }
+
+  /// What `thread` opened last of `node`.
+  func last(of node: UInt64, by thread: pid_t) -> OpenFile? {
+    state.withLock { state in
+      state.handles.last { $0.node == node && $0.thread == thread }?.file
+    }
+  }
+
+  var isEmpty: Bool { state.withLock { $0.handles.isEmpty } }
 }

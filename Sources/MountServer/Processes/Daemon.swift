@@ -39,15 +39,19 @@ enum Daemon {
       single: request.inPlaceOfFile && request.changes != .refused ? mount : nil,
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
+    let verbs = LiveVerbs(mounted, server: server, mountPoint: request.mountPoint)
     let control = try ControlServer(
       mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },
+      verbs: verbs,
       saving: { () throws(DiskError) in
+        verbs.finish()
         server.changes.writeBack()
         try mounted.save()
       })
     control.start()
     do throws(DiskError) {
       try FuseSession.serve(connection, by: server)
+      verbs.finish()
       try mounted.finish()
       control.finish(failure: nil)
     } catch {
