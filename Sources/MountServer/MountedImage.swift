@@ -20,6 +20,7 @@ final class MountedImage: Sendable {
   private let layer: LayerDescription
   private let snapshots: [DiskFolder.Snapshot]
   private let activity: MountActivity
+  private let blocks: BlockCache
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
   private let supervisor = getppid()
@@ -32,6 +33,7 @@ final class MountedImage: Sendable {
   ) throws(DiskError) {
     self.request = request
     self.activity = activity
+    blocks = image.blocks
     source = try WritableDisk(image, request: request)
     disk = source.disk.whole
     let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
@@ -123,6 +125,7 @@ final class MountedImage: Sendable {
       daemonPid: getpid(), supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
-      lastFailure: activity.lastFailure, notes: notes)
+      lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
+      notes: notes)
   }
 }
