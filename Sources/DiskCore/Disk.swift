@@ -9,6 +9,7 @@ public final class Disk: Sendable {
   /// How many extents may still be looked at to count allocated bytes.
   let countingBudget = Atomic(Limits.countedExtents)
   private let blocks: BlockCache
+  private let ahead: ReadAhead
   /// Nil for a disk that is only read.
   let writer: DiskWriter?
 
@@ -27,6 +28,7 @@ public final class Disk: Sendable {
     }
     self.layers = layers
     self.blocks = blocks
+    ahead = ReadAhead(blocks)
     writer = (top as? any WritableLayer).map(DiskWriter.init)
     size = top.size
   }
@@ -66,6 +68,7 @@ public final class Disk: Sendable {
     // A stored run that is still growing: neighbours in the file become one read.
     var run: (storage: any Storage, at: FileOffset, range: Range<Int>)? = nil
     var done = 0
+    var isCompressed = false
     while done < wanted {
       let extent = try resolve(offset + UInt64(done), limit: UInt64(wanted - done)).extent
       let range = done..<done + Int(min(extent.length, UInt64(wanted - done)))
@@ -86,7 +89,13 @@ public final class Disk: Sendable {
       case .zero:
         piece.fillWithZeros()
       case .encoded(let decoder, let index, let at):
-        guard piece.copy(from: try blocks.block(index, of: decoder), at: at) else {
+        if !isCompressed {
+          isCompressed = true
+          // Before the first one is decoded: others can be at the same time.
+          ahead.willRead(offset.bytes..<offset.bytes + UInt64(wanted), of: self)
+        }
+        let block = try blocks.block(index, of: decoder, for: at..<at &+ range.count)
+        guard piece.copy(from: block, at: at) else {
           throw DiskError(
             .malformed, "a compressed block is shorter than a layer says",
             path: decoder.source.path)

@@ -22,6 +22,8 @@ public enum Limits {
   /// The largest compressed block that is decoded as one, in bytes.
   public static let largestBlock = 16 << 20
 
-  /// How many bytes of decoded blocks an open image keeps.
+  /// How many bytes of decoded blocks an open image keeps, unless the user says otherwise, and what
+  /// the user may say at most.
   public static let decodedBlocks = 64 << 20
+  public static let largestBlockCache = 1 << 40
 }

@@ -10,15 +10,18 @@ public struct ImageOptions: Sendable, Hashable {
   public var allowedPaths: [String]
   /// `--snapshot`: the older state to show in place of the disk.
   public var snapshot: String?
+  /// `--cache-size`: how many bytes of decoded blocks are kept.
+  public var cacheSize: Int
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],
-    snapshot: String? = nil
+    snapshot: String? = nil, cacheSize: Int = Limits.decodedBlocks
   ) {
     self.format = format
     self.parents = parents
     self.allowedPaths = allowedPaths
     self.snapshot = snapshot
+    self.cacheSize = cacheSize
   }
 }
 
@@ -35,6 +38,8 @@ public struct OpenImage: Sendable {
   public let remark: String?
   /// The older states that can be shown beside this one; none of a snapshot.
   public let snapshots: [DiskSnapshot]
+  /// What was decoded of it and its snapshots.
+  public let blocks: BlockCache
 
   /// Opens the image at `path`, with all the files that belong to it.
   ///
@@ -42,7 +47,8 @@ public struct OpenImage: Sendable {
   ///   unknown format), `unsupported`, `malformed`, `truncated`, always naming the file.
   public init(path: String, options: ImageOptions = ImageOptions()) throws(DiskError) {
     let chain = try ImageChain(path: path, options: options)
-    let blocks = BlockCache()
+    let blocks = BlockCache(capacity: options.cacheSize)
+    self.blocks = blocks
     let snapshots = DiskSnapshot.all(of: chain, blocks)
     self.path = path
     notes = chain.notes

@@ -1,3 +1,5 @@
+internal import DiskCore
+
 /// What `status.json` and `list --json` say of a mount. A field never changes its meaning.
 public struct MountStatus: Codable, Sendable {
   public var version = 1
@@ -35,6 +37,27 @@ public struct MountStatus: Codable, Sendable {
   /// Writes and flushes that failed.
   public var failedWrites: UInt64
   public var lastFailure: String?
+  /// Decoded blocks of compressed images.
+  public var blockCache: DecodedBlocks
   /// What `mount` and `info` noted when the image was opened.
   public var notes: [String]
+
+  public struct DecodedBlocks: Codable, Sendable {
+    /// How many bytes may be kept, and are.
+    public var capacity: Int
+    public var bytes: Int
+    /// How often a read found its block decoded, or being decoded, and how often not.
+    public var hits: UInt64
+    public var misses: UInt64
+    /// Blocks that were decoded before a read asked for them.
+    public var ahead: UInt64
+
+    init(_ figures: BlockCache.Figures) {
+      capacity = figures.capacity
+      bytes = figures.bytes
+      hits = figures.hits
+      misses = figures.misses
+      ahead = figures.ahead
+    }
+  }
 }

@@ -23,6 +23,7 @@ final class MountedImage: Sendable {
   /// Those of the changes; nil where they are not kept in an overlay.
   let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
+  private let blocks: BlockCache
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
   private let supervisor = getppid()
@@ -35,6 +36,7 @@ final class MountedImage: Sendable {
   ) throws(DiskError) {
     self.request = request
     self.activity = activity
+    blocks = image.blocks
     source = try WritableDisk(image, request: request)
     disk = source.disk.whole
     let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
@@ -161,6 +163,7 @@ final class MountedImage: Sendable {
       daemonPid: getpid(), supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
-      lastFailure: activity.lastFailure, notes: notes)
+      lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
+      notes: notes)
   }
 }

@@ -36,6 +36,11 @@ struct MountCommand: ParsableCommand {
       """)
   var cache: MountRequest.Cache = .kernel
 
+  @Option(
+    help: ArgumentHelp(
+      "How many bytes of decoded blocks of a compressed image to keep.", valueName: "bytes"))
+  var cacheSize = ByteCount(Limits.decodedBlocks)
+
   @Flag(help: "Let writes go into the image itself: a raw image, a fixed VHD or a flat VMDK.")
   var write = false
 
@@ -78,6 +83,7 @@ struct MountCommand: ParsableCommand {
     var options = image.options
     options.parents = options.parents.map(absolute)
     options.allowedPaths = options.allowedPaths.map(absolute)
+    options.cacheSize = cacheSize.bytes
     let request = MountRequest(
       image: absolute(image.image), imageOptions: options, mountPoint: point,
       sectorSize: image.sectorSize, partition: partition, cache: cache, changes: changes,
@@ -97,6 +103,9 @@ struct MountCommand: ParsableCommand {
   }
 
   func validate() throws {
+    guard cacheSize.bytes <= Limits.largestBlockCache else {
+      throw ValidationError("--cache-size: at most \(Limits.largestBlockCache) bytes")
+    }
     guard [write, scratch, overlay != nil].count(where: { $0 }) < 2 else {
       throw ValidationError("--write, --scratch and --overlay are three places: choose one")
     }

@@ -1,0 +1,104 @@
+/// Which blocks stay. S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP
+/// 2023): a new block waits in a small queue, and stays only if it was read again by the time it would
+/// leave; who reads a disk once, from end to end, gets no further than there. Blocks that leave are
+/// remembered for a while, and stay when they come back.
+///
+/// Reading a block moves nothing: only admitting one takes the lock around this.
+struct BlockResidence {
+  private let capacity: Int
+  /// A tenth, as the paper found best.
+  private let probation: Int
+  private var new = BlockQueue()
+  private var kept = BlockQueue()
+  private var left: RecentlyLeft
+
+  init(capacity: Int) {
+    self.capacity = capacity
+    probation = capacity / 10
+    left = RecentlyLeft()
+  }
+
+  /// In bytes.
+  var cost: Int { new.cost + kept.cost }
+
+  /// Takes `block` in, and gives those that leave for it.
+  mutating func admit(_ block: DecodedBlock) -> [DecodedBlock] {
+    if left.take(block.key) { kept.append(block) } else { new.append(block) }
+    var leaving: [DecodedBlock] = []
+    while cost > capacity, new.count + kept.count > 1 {
+      if new.cost > probation || kept.isEmpty {
+        guard let oldest = new.popFirst() else { break }
+        if oldest === block {
+          // Larger than the queue, and it has only come.
+          kept.append(oldest)
+        } else if oldest.takeUse() {
+          oldest.forgetUses()
+          kept.append(oldest)
+        } else {
+          leaving.append(oldest)
+          left.insert(oldest.key, among: new.count + kept.count)
+        }
+      } else {
+        guard let oldest = kept.popFirst() else { break }
+        if oldest === block || oldest.takeUse() {
+          kept.append(oldest)
+        } else {
+          leaving.append(oldest)
+        }
+      }
+    }
+    return leaving
+  }
+}
+
+/// First in, first out.
+private struct BlockQueue {
+  private var blocks: [DecodedBlock?] = []
+  /// Those before it are gone already.
+  private var first = 0
+  private(set) var cost = 0
+
+  var count: Int { blocks.count - first }
+  var isEmpty: Bool { count == 0 }
+
+  mutating func append(_ block: DecodedBlock) {
+    blocks.append(block)
+    cost += block.cost
+  }
+
+  mutating func popFirst() -> DecodedBlock? {
+    guard first < blocks.count, let block = blocks[first] else { return nil }
+    blocks[first] = nil
+    first += 1
+    cost -= block.cost
+    // Moves each block at most once for each that left.
+    if first > blocks.count / 2 {
+      blocks.removeFirst(first)
+      first = 0
+    }
+    return block
+  }
+}
+
+/// The names of blocks that left after one look, as many as there are blocks.
+private struct RecentlyLeft {
+  private var keys: Set<BlockCache.Key> = []
+  private var order: [BlockCache.Key] = []
+  private var first = 0
+
+  mutating func insert(_ key: BlockCache.Key, among resident: Int) {
+    guard keys.insert(key).inserted else { return }
+    order.append(key)
+    while order.count - first > max(16, resident) {
+      keys.remove(order[first])
+      first += 1
+    }
+    if first > order.count / 2 {
+      order.removeFirst(first)
+      first = 0
+    }
+  }
+
+  /// Whether it was among them; it is not any more.
+  mutating func take(_ key: BlockCache.Key) -> Bool { keys.remove(key) != nil }
+}

@@ -1,0 +1,128 @@
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import DiskCore
+
+/// Decoding before somebody asks.
+@Suite struct ReadAheadTests {
+  private static let mebibyte: UInt64 = 1 << 20
+
+  @Test func twoReadsInARowAreAStream() {
+    var streams = SequentialStreams(longestWindow: 8 << 20)
+    #expect(streams.read(0..<131_072) == nil)
+    // As far ahead as the first window.
+    let next = streams.read(131_072..<262_144)
+    #expect(next == 262_144..<524_288)
+    // Not before half of that was read.
+    #expect(streams.read(262_144..<262_244) == nil)
+  }
+
+  @Test func theWindowGrowsWithTheStreamAndEnds() {
+    var streams = SequentialStreams(longestWindow: 4 << 20)
+    var ahead: UInt64 = 0
+    for number in 0..<UInt64(200) {
+      let range = number * 131_072..<(number + 1) * 131_072
+      guard let next = streams.read(range) else { continue }
+      // Each byte is asked for once, and nothing that was read already.
+      #expect(next.lowerBound == max(ahead, range.upperBound))
+      #expect(next.upperBound - range.upperBound <= 4 << 20)
+      ahead = next.upperBound
+    }
+    #expect(ahead > 200 * 131_072 + 2 << 20)
+  }
+
+  /// The kernel's own read-ahead comes on several threads.
+  @Test func aLittleOutOfOrder() {
+    var streams = SequentialStreams(longestWindow: 8 << 20)
+    var ahead: UInt64 = 0
+    for number: UInt64 in [0, 1, 3, 2, 4, 6, 5, 7, 9, 10, 8, 11] {
+      let range = number * 131_072..<(number + 1) * 131_072
+      if let next = streams.read(range) { ahead = max(ahead, next.upperBound) }
+    }
+    #expect(ahead > 12 * 131_072)
+  }
+
+  @Test func manyReadersAtOnce() {
+    var streams = SequentialStreams(longestWindow: 1 << 20)
+    var asked = [UInt64](repeating: 0, count: 8)
+    for number in 0..<UInt64(32) {
+      for reader in 0..<UInt64(8) {
+        let at = reader << 30 + number * 65_536
+        if let next = streams.read(at..<at + 65_536) { asked[Int(reader)] += UInt64(next.count) }
+      }
+    }
+    #expect(asked.allSatisfy { $0 >= 31 * 65_536 })
+  }
+
+  @Test func randomReadersAreLeftAlone() {
+    var streams = SequentialStreams(longestWindow: 8 << 20)
+    var random = SeededRandom(seed: 1)
+    var asked = 0
+    for _ in 0..<100_000 {
+      let at = UInt64.random(in: 0..<1 << 18, using: &random) * 4096
+      if streams.read(at..<at + 4096) != nil { asked += 1 }
+    }
+    // By chance a page follows one of the last sixteen.
+    #expect(asked < 40)
+  }
+
+  /// A disk of 64 blocks of 64 KiB.
+  private func disk(_ cache: BlockCache) throws -> (Disk, ScrambledBlocks, [UInt8]) {
+    let stored = ImageBytes.pattern(64 << 16, seed: 9)
+    let blocks = ScrambledBlocks(MemoryStorage(stored), blockSize: 1 << 16)
+    let runs = (0..<64).map {
+      ScriptedLayer.Run(.encoded(blocks, index: UInt64($0), at: 0), 1 << 16)
+    }
+    return (try Disk(layers: [ScriptedLayer(runs)], blocks: cache), blocks, stored.map { ~$0 })
+  }
+
+  @Test func aSequentialReaderFindsWhatItNeeds() throws {
+    let cache = BlockCache()
+    let (disk, blocks, content) = try disk(cache)
+    for number in 0..<32 {
+      let at = number << 17
+      #expect(
+        try disk.whole.bytes(at: DiskOffset(UInt64(at)), count: 1 << 17)
+          == Array(content[at..<at + 1 << 17]))
+      // Time to get ahead.
+      if number == 1 { Threads.wait { blocks.counts.count >= 8 } }
+    }
+    Threads.wait { blocks.counts.count == 64 }
+    #expect(blocks.counts.values.allSatisfy { $0 == 1 })
+    let figures = cache.figures
+    #expect(figures.ahead >= 4 && figures.hits >= 4)
+    #expect(figures.hits + figures.misses == 64 && figures.misses + figures.ahead == 64)
+  }
+
+  @Test func aRandomReaderDecodesNothingElse() throws {
+    let cache = BlockCache()
+    let (disk, blocks, _) = try disk(cache)
+    for block in [40, 3, 60, 17, 5, 33] {
+      _ = try disk.whole.bytes(at: DiskOffset(UInt64(block << 16 + 4096)), count: 4096)
+    }
+    #expect(blocks.counts == [40: 1, 3: 1, 60: 1, 17: 1, 5: 1, 33: 1])
+    #expect(cache.figures.ahead == 0)
+  }
+
+  /// Nobody is told of damage that nobody asked for.
+  @Test func damageAheadIsForWhoReadsIt() throws {
+    let storage = FaultyStorage(MemoryStorage(ImageBytes.pattern(64 << 16, seed: 2)))
+    storage.damage(10 << 16..<10 << 16 + 1)
+    let blocks = ScrambledBlocks(storage, blockSize: 1 << 16)
+    let runs = (0..<64).map {
+      ScriptedLayer.Run(.encoded(blocks, index: UInt64($0), at: 0), 1 << 16)
+    }
+    let disk = try Disk(layers: [ScriptedLayer(runs)])
+    for number in 0..<10 {
+      _ = try disk.whole.bytes(at: DiskOffset(UInt64(number << 16)), count: 1 << 16)
+    }
+    Threads.wait { blocks.counts[10] != nil }
+    for _ in 0..<2 {
+      #expect(throws: DiskError.self) {
+        try disk.whole.bytes(at: DiskOffset(10 << 16), count: 1 << 16)
+      }
+    }
+    _ = try disk.whole.bytes(at: DiskOffset(11 << 16), count: 1 << 16)
+  }
+}
