@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from support.files import MIB, digest, noise, read_at, sparse_file, write_at
+from support.overlays import check, content, mark_of, said
 from support.session import SOAK
-from support.shell import eventually, mounted, needs, quoted, refused, run, session, start
+from support.shell import eventually, mounted, needs, refused, run, session, start
 from support.work import P1, P2, small_disk, status
 
 
@@ -24,20 +25,6 @@ def changed_disk(image, overlay="w.qcow2"):
         write_at(mnt / "p2", 0, b"mine")
         write_at(mnt / "disk", 600, b"outside")
         return digest(mnt / "disk")
-
-
-def said(overlay="w.qcow2", options=""):
-    return json.loads(run(f"platter overlay status --json {options} {overlay}").out)
-
-
-def check(overlay="w.qcow2"):
-    name = json.dumps({"driver": "qcow2", "backing": None,
-                       "file": {"driver": "file", "filename": overlay}})
-    run(f"qemu-img check {quoted('json:' + name)}")
-
-
-def content(overlay="w.qcow2", options=""):
-    return run(f"platter hash {options} {overlay}").out.split()[0]
 
 
 def odd_images():
@@ -313,8 +300,20 @@ def test_commit_is_refused(home):
     run(f"qemu-img convert -f raw -O vpc -o force_size=on {image} growing.vhd")
     changed_disk("growing.vhd", "v.qcow2")
     refused("platter overlay commit v.qcow2", "growing.vhd", "flat", "platter cat")
+    # A qcow2 base that is in use, or that cannot be written to.
     changed_disk("w.qcow2", "top.qcow2")
-    refused("platter overlay commit top.qcow2", "flat", "platter cat")
+    with mounted("w.qcow2"):
+        refused("platter overlay commit top.qcow2", "w.qcow2", "open")
+    with mounted(image, "--overlay w.qcow2"):
+        refused("platter overlay commit top.qcow2", "w.qcow2", "open")
+    run(f"qemu-img convert -f raw -O qcow2 -o compat=0.10 {image} old.qcow2")
+    changed_disk("old.qcow2", "x.qcow2")
+    refused("platter overlay commit x.qcow2", "old.qcow2", "qemu-img amend")
+    run("qemu-img amend -f qcow2 -o compat=1.1 old.qcow2")
+    # Its header is another one now.
+    refused("platter overlay commit x.qcow2", "--force-base")
+    run("platter overlay commit --force-base x.qcow2")
+    assert content("old.qcow2") == whole
 
 
 @needs("qemu-img")
@@ -374,11 +373,6 @@ def test_commit_interrupted(home):
         assert said()["state"] == "clean" and said()["changedBytes"] == 0
         check()
     assert interrupted >= 10 and partly >= 3, (interrupted, partly)
-
-
-def mark_of(overlay):
-    """Where the word of state is: in the extension, which follows the backing format's."""
-    return Path(overlay).read_bytes()[:512].index(b"Plat") + 8 + 8
 
 
 def test_another_base_after_an_interruption(home):

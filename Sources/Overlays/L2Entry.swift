@@ -40,10 +40,13 @@ struct L2Entry: Sendable, Equatable {
 /// What a subcluster is.
 enum SubclusterKind: Sendable, Equatable {
   case stored, zero, below
+  /// The whole cluster is.
+  case compressed
 }
 
 extension L2Entry {
   func kind(_ index: Int) -> SubclusterKind {
+    if isCompressed { return .compressed }
     if allocated >> UInt32(index) & 1 != 0 { return .stored }
     return zeros >> UInt32(index) & 1 != 0 ? .zero : .below
   }
@@ -55,6 +58,7 @@ extension L2Entry {
       case .stored: allocated
       case .zero: zeros
       case .below: ~(allocated | zeros)
+      case .compressed: .max
       }
     return (~(mask >> UInt32(index))).trailingZeroBitCount
   }

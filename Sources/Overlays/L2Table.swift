@@ -4,8 +4,10 @@ internal import DiskCore
 struct L2Table: Sendable {
   /// Where it is in the file.
   let at: UInt64
-  /// Two for each entry.
+  /// Two for each entry, as an extended one has them.
   private(set) var words: [UInt64]
+  /// How many each entry has in the file.
+  let wordsPerEntry: Int
   /// What the file does not have yet.
   var dirty: SectorSet
   /// A flush is writing what was dirty: until it is there, the table cannot be read again.
@@ -17,11 +19,15 @@ struct L2Table: Sendable {
   /// Entries that cannot be right, and why.
   private let bad: [Int: DiskError]
 
-  init(at: UInt64, words: [UInt64], bad: [Int: DiskError] = [:]) {
+  /// - Parameter words: two for each entry.
+  init(
+    at: UInt64, words: [UInt64], _ geometry: OverlayGeometry, bad: [Int: DiskError] = [:]
+  ) {
     self.at = at
     self.words = words
     self.bad = bad
-    dirty = SectorSet(words: words.count)
+    wordsPerEntry = geometry.wordsPerEntry
+    dirty = SectorSet(words: words.count / 2 * wordsPerEntry)
   }
 
   var count: Int { words.count / 2 }
@@ -40,7 +46,7 @@ struct L2Table: Sendable {
       guard newValue != self[index] else { return }
       words[2 * index] = newValue.descriptor
       words[2 * index + 1] = newValue.bitmap
-      dirty.insert(word: 2 * index)
+      dirty.insert(word: wordsPerEntry * index)
     }
   }
 
@@ -55,27 +61,31 @@ struct L2Table: Sendable {
     return try run(at: offset, limit: limit, geometry)
   }
 
-  /// The content of the table's part of the disk at `offset` in it: what it is, where it is stored,
-  /// and how far that holds, in bytes, as far as `limit` or the table reaches.
+  /// The content of the table's part of the disk at `offset` in it: what it is, where it is stored
+  /// (of a compressed cluster, its descriptor), and how far that holds, in bytes, as far as `limit` or
+  /// the table reaches.
   func run(
     at offset: UInt64, limit: UInt64, _ geometry: OverlayGeometry
   ) throws(DiskError) -> (kind: SubclusterKind, host: UInt64, length: UInt64) {
     var index = Int(offset / geometry.clusterSize)
     let within = offset % geometry.clusterSize
-    let first = Int(within / geometry.unit)
+    let first = Int(within / geometry.grain)
     let entry = try checked(index)
     let kind = entry.kind(first)
     var run = entry.run(of: kind, from: first)
-    var length = UInt64(run) * geometry.unit - within % geometry.unit
+    var length = UInt64(run) * geometry.grain - within % geometry.grain
     var reached = first + run
+    if kind == .compressed { return (kind, entry.descriptor, length) }
     var host = entry.host
     while reached == 32, length < limit, index + 1 < count {
       index += 1
       let next = self[index]
       host += geometry.clusterSize
-      guard error(index) == nil, kind != .stored || next.host == host else { break }
+      guard error(index) == nil, !next.isCompressed, kind != .stored || next.host == host else {
+        break
+      }
       run = next.run(of: kind, from: 0)
-      length += UInt64(run) * geometry.unit
+      length += UInt64(run) * geometry.grain
       reached = run
     }
     return (kind, entry.host + within, length)
@@ -129,8 +139,8 @@ extension L2Table {
   }
 
   private func isStored(_ at: UInt64, _ geometry: OverlayGeometry) -> Bool {
-    let unit = Int(at % geometry.clusterSize / geometry.unit)
-    return self[Int(at / geometry.clusterSize)].kind(unit) == .stored
+    let grain = Int(at % geometry.clusterSize / geometry.grain)
+    return self[Int(at / geometry.clusterSize)].kind(grain) == .stored
   }
 
   /// The bytes `range` are stored.

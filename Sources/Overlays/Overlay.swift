@@ -14,8 +14,8 @@ public final class Overlay: WritableLayer {
   let storage: any WritableStorage
   let geometry: OverlayGeometry
   let tuning: OverlayTuning
-  /// Where the private extension's word of state is.
-  let statePlace: UInt64
+  /// Where the private extension's word of state is; nil where there is none.
+  let statePlace: UInt64?
   let state: Mutex<OverlayState>
   /// Held by the flush that is going on; a flush is a few writes and waits between them.
   let flushing = DispatchSemaphore(value: 1)

@@ -1,7 +1,7 @@
 public import DiskCore
 internal import ImageFormats
 
-/// Puts an overlay's changes into its base, which is a flat image, and empties the overlay.
+/// Puts an overlay's changes into its base, a flat image or a qcow2 file, and empties the overlay.
 ///
 /// It can be interrupted at any point, and done again. The overlay is marked before the base is
 /// touched; it keeps all of its changes until they are on the disk in the base; then it gets the base's
@@ -17,15 +17,15 @@ public struct OverlayCommit: Sendable {
   private let opened: OverlayOnBase
   private let base: String?
   private let allowedPaths: [String]
-  private let target: Disk
+  private let target: CommitTarget
 
   /// Locks both and looks whether they go together; changes nothing.
   ///
   /// - Parameters:
   ///   - base: in place of what the overlay names.
   ///   - forcesBase: whether to take a base that is not what it was.
-  /// - Throws: `busy` where somebody else uses one of them; `unsupported` for a base that is not flat;
-  ///   `invalidRequest` for one that is not what it was.
+  /// - Throws: `busy` where somebody else uses one of them; `unsupported` for a base that takes no
+  ///   changes, `malformed` for one that is damaged; `invalidRequest` for one that is not what it was.
   public init(
     path: String, base: String? = nil, allowedPaths: [String] = [], forcesBase: Bool = false
   ) throws(DiskError) {
@@ -45,33 +45,14 @@ public struct OverlayCommit: Sendable {
     self.allowedPaths = allowedPaths
     opened = try OverlayOnBase(overlay, base: base, allowedPaths: allowedPaths)
     try opened.requireSameSize()
-    let layer = try Self.flatBase(of: opened)
-    try opened.lockBase(.write)
-    target = try Disk(layers: [layer])
-    if forcesBase {
-      notes = []
-    } else {
-      var comparison = try opened.recorded.comparison(with: opened.baseFiles)
-      if overlay.info.isMarkedCommitting { try opened.forgive(&comparison) }
-      notes = try OverlayBase.check(comparison, base: opened.basePath, overlay: path)
-    }
+    target = try CommitTarget(opened)
+    try opened.lockBase(target.use)
+    notes =
+      forcesBase
+      ? []
+      : try OverlayBase.check(try opened.comparison(), base: opened.basePath, overlay: path)
+    try target.check()
     total = try overlay.heldBytes().all
-  }
-
-  private static func flatBase(of opened: OverlayOnBase) throws(DiskError) -> InPlaceLayer {
-    do throws(DiskError) {
-      return try InPlaceLayer(opened.baseLayers)
-    } catch  where error.kind == .unsupported {
-      let description = opened.baseLayers[0].description
-      let kind = ([description.format] + [description.subformat].compactMap(\.self))
-        .joined(separator: ", ")
-      throw DiskError(
-        .unsupported,
-        "only flat images (raw, fixed VHD, flat VMDK) take changes in place, and the base "
-          + "'\(printable(opened.basePath))' is \(opened.baseLayers.count > 1 ? "a chain" : kind); "
-          + "'platter cat \(shellWord(opened.overlay.path)) > NEW.img' makes a new image of both",
-        path: opened.overlay.path)
-    }
   }
 
   /// - Parameter progress: is told of bytes that were put into the base.
@@ -97,77 +78,56 @@ public struct OverlayCommit: Sendable {
   ///
   /// - Parameters:
   ///   - file: that of `overlay`.
-  ///   - source: the overlay's disk.
+  ///   - source: the overlay on its base.
   ///   - base: what is to be recorded of the base as it is now.
   static func run(
-    _ file: any WritableStorage, _ overlay: StoredOverlay, from source: Disk, into target: Disk,
+    _ file: any WritableStorage, _ overlay: StoredOverlay, from source: Disk,
+    into target: CommitTarget,
     progress: (UInt64) -> Void, base: () throws(DiskError) -> OverlayBase
   ) throws(DiskError) {
     // An overlay that was left open has lost clusters at most: its entries are right, and the counts
     // are made anew in the end.
-    let header = try OverlayHeader(of: file)
-    try Overlay.writeState(OverlayExtension.commitMark, to: file, at: header.statePlace)
-    try overlay.forEachHeld { (held) throws(DiskError) in
-      var place = held.range.lowerBound
-      while place < held.range.upperBound {
-        // Zeros are punched in one call however many, and waited for in pieces.
-        let count = min(held.isZero ? piece * 1024 : piece, held.range.upperBound - place)
-        let offset = DiskOffset(place)
-        if held.isZero {
-          try target.zero(at: offset, length: count)
-        } else {
-          let bytes = try source.whole.bytes(at: offset, count: Int(count))
-          try unsafe target.write(at: offset, from: bytes.span.bytes)
-        }
-        place += count
-        progress(count)
+    try mark(file, overlay, source, into: target)
+    try target.write { (disk) throws(DiskError) in
+      try overlay.forEachHeld { (held) throws(DiskError) in
+        try put(held, of: source, into: disk, progress)
       }
     }
-    try target.flush()
-    try Overlay.tie(file, to: try base())
+    try Overlay.tie(file, to: try base(), state: OverlayExtension.commitMark)
     try Overlay.makeEmpty(file)
   }
-}
 
-extension OverlayOnBase {
-  /// Takes out what an interrupted commit explains: other content where the overlay holds something.
-  fileprivate func forgive(_ comparison: inout BaseComparison) throws(DiskError) {
-    let files = baseFiles
-    for index in comparison.files.indices {
-      var kept: [FileDifference] = []
-      for difference in comparison.files[index].differences {
-        if case .content(let offset, let length) = difference,
-          try holds(offset..<offset + UInt64(length), of: files[comparison.files[index].index])
-        {
-          continue
-        }
-        kept.append(difference)
-      }
-      comparison.files[index].differences = kept
+  /// Says in the overlay that a commit began, and what of the base stays as it is.
+  private static func mark(
+    _ file: any WritableStorage, _ overlay: StoredOverlay, _ source: Disk, into target: CommitTarget
+  ) throws(DiskError) {
+    let header = try OverlayHeader(of: file)
+    guard !target.isFlat, var base = header.base, let record = base.identity.first else {
+      return try Overlay.writeState(
+        OverlayExtension.commitMark, to: file, at: header.statePlace)
     }
-    comparison.files.removeAll { $0.differences.isEmpty }
+    base.identity[0] = try record.sampling(
+      try Disk(layers: Array(source.layers.dropFirst())), outside: overlay)
+    try Overlay.tie(
+      file, to: base, state: OverlayExtension.commitMark | OverlayExtension.diskSamplesMark)
   }
 
-  /// Whether the overlay holds a part of the disk that lies in these bytes of the base's file.
-  private func holds(_ range: Range<UInt64>, of file: any Storage) throws(DiskError) -> Bool {
-    let layer = baseLayers[0]
-    var place: UInt64 = 0
-    while place < layer.size {
-      let extent = try layer.extent(at: DiskOffset(place), limit: layer.size - place)
-      let length = min(layer.size - place, max(1, extent.length))
-      if case .stored(let storage, let at) = extent.place, storage === file,
-        let end = at.adding(length)
-      {
-        let shared = range.clamped(to: at.bytes..<end.bytes)
-        if !shared.isEmpty {
-          let start = place + (shared.lowerBound - at.bytes)
-          var isHeld = false
-          try overlay.forEachHeld(in: start..<start + UInt64(shared.count)) { _ in isHeld = true }
-          if isHeld { return true }
-        }
+  private static func put(
+    _ held: StoredOverlay.Held, of source: Disk, into target: Disk, _ progress: (UInt64) -> Void
+  ) throws(DiskError) {
+    var place = held.range.lowerBound
+    while place < held.range.upperBound {
+      // Zeros are made in one call however many, and waited for in pieces.
+      let count = min(held.isZero ? piece * 1024 : piece, held.range.upperBound - place)
+      let offset = DiskOffset(place)
+      if held.isZero {
+        try target.zero(at: offset, length: count)
+      } else {
+        let bytes = try source.whole.bytes(at: offset, count: Int(count))
+        try unsafe target.write(at: offset, from: bytes.span.bytes)
       }
-      place += length
+      place += count
+      progress(count)
     }
-    return false
   }
 }

@@ -34,7 +34,7 @@ extension OverlayState {
       guard var table = tables.removeValue(forKey: index) else { continue }
       if !table.dirty.isEmpty {
         let dirty = table.dirty.takeAll()
-        work.entries += table.words.placed(dirty, at: table.at)
+        work.entries += table.placed(dirty)
         work.tables.append((index, dirty))
         table.isBeingWritten = true
       }

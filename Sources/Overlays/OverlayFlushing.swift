@@ -102,13 +102,16 @@ extension Overlay {
     state.withLock { $0.isClosed = true }
   }
 
-  /// Writes the private extension's word of state and waits until it is on the disk.
+  /// Writes the private extension's word of state and waits until it and all before it is on the disk.
+  /// A file without one is none of Platter's, and is looked through when it is opened.
   static func writeState(
-    _ word: UInt64, to storage: any WritableStorage, at place: UInt64
+    _ word: UInt64, to storage: any WritableStorage, at place: UInt64?
   ) throws(DiskError) {
-    var bytes: [UInt8] = []
-    bytes.appendBig(word)
-    try storage.write(bytes, at: place)
+    if let place {
+      var bytes: [UInt8] = []
+      bytes.appendBig(word)
+      try storage.write(bytes, at: place)
+    }
     try storage.flush()
   }
 }

@@ -1,13 +1,15 @@
 internal import DiskCore
 internal import ImageFormats
 
-/// The header of a qcow2 file that is an overlay (qcow2 specification, "Header" and "Header
+/// The header of a qcow2 file that is written to: an overlay, or its base (qcow2 specification, "Header" and "Header
 /// extensions").
 struct OverlayHeader: Sendable {
   static let magic: UInt32 = 0x5146_49fb
   /// With the compression type and its padding, as QEMU writes it.
   static let byteCount = 112
   static let extendedL2: UInt64 = 1 << 4
+  /// Only an announcement of the field that says how clusters are compressed.
+  private static let compressionType: UInt64 = 1 << 3
   /// Counts of 16 bits each.
   static let refcountOrder: UInt32 = 4
   /// Where the refcount table's place and length stand: 12 bytes in the file's first sector.
@@ -19,6 +21,14 @@ struct OverlayHeader: Sendable {
   static let snapshotsField = 60
   /// QEMU opens no larger refcount table.
   static let largestRefcountTable: UInt64 = 8 << 20
+
+  /// What a file is to be.
+  enum Role: Sendable {
+    /// Of Platter's, with what it knows of its base.
+    case overlay
+    /// Any that changes can be put into.
+    case base
+  }
 
   private enum ExtensionType {
     static let end: UInt32 = 0
@@ -40,15 +50,18 @@ struct OverlayHeader: Sendable {
   /// The auto-clear features, of which none is known here.
   var unknownFeatures: UInt64 = 0
   var platter: OverlayExtension
-  /// Where in the file the private extension's data starts; writing the header sets it.
+  /// Where in the file the private extension's data starts; writing the header sets it. 0 where there
+  /// is none.
   var platterPlace: UInt64 = 0
   /// Where the base's name is; writing the header sets it.
   var namePlace: UInt64 = 0
   /// Where the extensions end; writing the header sets it.
   var extensionsEnd: UInt64 = 0
 
-  /// Where in the file the word of state stands.
-  var statePlace: UInt64 { platterPlace + UInt64(OverlayExtension.stateOffset) }
+  /// Where in the file the word of state stands; nil where there is none.
+  var statePlace: UInt64? {
+    platterPlace == 0 ? nil : platterPlace + UInt64(OverlayExtension.stateOffset)
+  }
   /// The base's name has two places, as the records have.
   static let roomForName: UInt64 = 1024
 }
@@ -127,7 +140,7 @@ extension OverlayHeader {
   ///
   /// - Throws: `malformed` for what is no qcow2 file or contradicts itself; `unsupported` for what
   ///   only QEMU can write to.
-  init(of file: any Storage) throws(DiskError) {
+  init(of file: any Storage, as role: Role = .overlay) throws(DiskError) {
     let fixed = try file.reader(at: .start, count: Int(min(file.size, 104)))
     guard fixed.matches([0x51, 0x46, 0x49, 0xfb], at: 0) else {
       throw DiskError(.malformed, "is not a qcow2 file", path: file.path, offset: 0)
@@ -138,14 +151,23 @@ extension OverlayHeader {
 
     let version = try fixed.u32(at: 4, .big)
     guard version == 3 else {
-      throw refuse("is qcow2 version \(version); overlays are version 3", at: 4)
+      throw refuse(
+        role == .overlay
+          ? "is qcow2 version \(version); overlays are version 3"
+          : "is qcow2 version \(version), which takes no changes; `qemu-img amend -f qcow2 -o "
+            + "compat=1.1 \(shellWord(file.path))` makes it version 3", at: 4)
     }
-    let bits = Int(try fixed.u32(at: 20, .big))
-    guard OverlayGeometry.clusterBits.contains(bits) else {
-      throw refuse("clusters of 2^\(bits) bytes; overlays have 2^14 to 2^21", at: 20)
-    }
-    geometry = OverlayGeometry(bits: bits)
     let features = try fixed.u64(at: 72, .big)
+    let hasSubclusters = features & Self.extendedL2 != 0
+    let bits = Int(try fixed.u32(at: 20, .big))
+    let range =
+      hasSubclusters ? OverlayGeometry.clusterBitsWithSubclusters : OverlayGeometry.clusterBits
+    guard range.contains(bits) else {
+      throw refuse(
+        "clusters of 2^\(bits) bytes; they have 2^\(range.lowerBound) to 2^\(range.upperBound)",
+        at: 20)
+    }
+    geometry = OverlayGeometry(bits: bits, hasSubclusters: hasSubclusters)
     guard features & 1 == 0 else {
       throw refuse(
         "was not closed by the program that wrote it; `qemu-img check -r all` repairs it", at: 72)
@@ -153,10 +175,18 @@ extension OverlayHeader {
     guard features & 2 == 0 else {
       throw refuse("is marked as corrupt; `qemu-img check -r all` may repair it", at: 72)
     }
-    guard features == Self.extendedL2 else {
-      throw refuse(
-        "is a qcow2 file without the subclusters that overlays have, or with features that they "
-          + "do not have", at: 72)
+    switch role {
+    case .overlay:
+      guard features == Self.extendedL2 else {
+        throw refuse(
+          "is a qcow2 file without the subclusters that overlays have, or with features that they "
+            + "do not have", at: 72)
+      }
+    case .base:
+      guard features & ~(Self.extendedL2 | Self.compressionType) == 0 else {
+        throw refuse(
+          "keeps its data in another file, or has a feature that Platter does not write", at: 72)
+      }
     }
     guard try fixed.u32(at: 32, .big) == 0 else { throw refuse("is encrypted", at: 32) }
     guard try fixed.u32(at: 96, .big) == Self.refcountOrder else {
@@ -207,11 +237,16 @@ extension OverlayHeader {
       }
       place += 8 + (length + 7) / 8 * 8
     }
-    guard let found else {
-      throw refuse("was not made by Platter, or its own header extension was lost", at: 0)
+    if let found {
+      platter = found.platter
+      platterPlace = UInt64(found.at)
+    } else {
+      guard role == .base else {
+        throw refuse("was not made by Platter, or its own header extension was lost", at: 0)
+      }
+      platter = OverlayExtension(
+        state: 0, exactSize: virtualSize, files: [], roomForRecords: 0)
     }
-    platter = found.platter
-    platterPlace = UInt64(found.at)
     namePlace = nameOffset
     if nameOffset != 0 {
       let name = try first.slice(at: Int(nameOffset), count: nameCount)

@@ -36,18 +36,27 @@ extension Overlay {
 
   /// What is not stored is not copied: its bytes mean nothing.
   private func copy(_ entry: L2Entry, to place: UInt64) throws(DiskError) {
+    if entry.isCompressed { return try decode(entry, to: place) }
     var index = 0
     while index < 32 {
       let kind = entry.kind(index)
       let run = entry.run(of: kind, from: index)
       if kind == .stored {
-        let within = UInt64(index) * geometry.unit
+        let within = UInt64(index) * geometry.grain
         let bytes = try storage.bytes(
-          at: FileOffset(entry.host + within), count: run * Int(geometry.unit))
+          at: FileOffset(entry.host + within), count: run * Int(geometry.grain))
         try storage.write(bytes, at: place * geometry.clusterSize + within)
       }
       index += run
     }
+  }
+}
+
+extension Overlay {
+  private func decode(_ entry: L2Entry, to place: UInt64) throws(DiskError) {
+    guard let compressed = state.withLock({ $0.compressed }) else { return }
+    let bytes = try compressed.content(of: entry.descriptor)
+    try storage.write(bytes, at: place * geometry.clusterSize)
   }
 }
 
@@ -71,10 +80,12 @@ extension OverlayState {
     if let old, let slot = tables.index(forKey: table) {
       tables.values[slot].pins -= 1
       let entry = tables.values[slot][cluster]
-      if isCopied, entry.host == old.host, !entry.isCopied {
+      if isCopied, entry.descriptor == old.descriptor {
+        // What was compressed is stored as a whole now.
         tables.values[slot][cluster] = L2Entry(
-          host: place * geometry.clusterSize, allocated: entry.allocated, zeros: entry.zeros)
-        freed.append(clusters(at: old.host))
+          host: place * geometry.clusterSize, allocated: old.isCompressed ? .max : entry.allocated,
+          zeros: old.isCompressed ? 0 : entry.zeros)
+        freed.append(rules.clusters(of: old))
         isUsed = true
       }
     }

@@ -37,12 +37,15 @@ public struct OverlayOnBase: Sendable {
   public var baseLayers: [any ImageLayer] { Array(image.disk.layers.dropFirst()) }
   public var baseFiles: [any Storage] { baseLayers.flatMap(\.files) }
 
-  /// Locks the files of the base.
+  /// Locks the files of the base's chain: of those of its first layer as `use` says, the others for
+  /// reading.
   ///
-  /// - Throws: `busy` where somebody uses one in a way that does not go together with `use`.
+  /// - Throws: `busy` where somebody uses one in a way that does not go together with that.
   public func lockBase(_ use: ImageLock.Use) throws(DiskError) {
-    for case let file as FileStorage in baseFiles.flatMap(\.parts) {
-      try ImageLock.take(use, on: file.descriptorNumber, path: file.path)
+    for (index, layer) in baseLayers.enumerated() {
+      for case let file as FileStorage in layer.files.flatMap(\.parts) {
+        try ImageLock.take(index == 0 ? use : .read, on: file.descriptorNumber, path: file.path)
+      }
     }
   }
 

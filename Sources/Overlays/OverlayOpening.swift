@@ -1,4 +1,5 @@
 public import DiskCore
+internal import ImageFormats
 internal import Synchronization
 
 extension Overlay {
@@ -13,6 +14,9 @@ extension Overlay {
     public let isMarkedCommitting: Bool
     /// How many named states it keeps beside the active one.
     public let snapshotCount: Int
+    /// What is recorded of the base's first file are samples of its disk, where the overlay holds
+    /// nothing: such a commit cannot tell otherwise what it is.
+    let hasDiskSamples: Bool
   }
 
   /// Reads what `file` says of itself; changes nothing.
@@ -24,7 +28,8 @@ extension Overlay {
       size: header.size, base: header.base,
       isMarkedOpen: header.platter.state & OverlayExtension.openMark != 0,
       isMarkedCommitting: header.platter.state & OverlayExtension.commitMark != 0,
-      snapshotCount: header.snapshotCount)
+      snapshotCount: header.snapshotCount,
+      hasDiskSamples: header.platter.state & OverlayExtension.diskSamplesMark != 0)
   }
 
   /// - Throws: `invalidRequest` where putting the changes of `file` into its base was interrupted: until
@@ -107,25 +112,31 @@ extension Overlay {
   }
 
   static func open(
-    _ file: any WritableStorage, _ tuning: OverlayTuning
+    _ file: any WritableStorage, _ tuning: OverlayTuning, as role: OverlayHeader.Role = .overlay
   ) throws(DiskError) -> Overlay {
-    let header = try OverlayHeader(of: file)
+    let header = try OverlayHeader(of: file, as: role)
     try header.requireNoCommit(file.path)
     let geometry = header.geometry
     var tuning = tuning
     tuning.geometry = geometry
-    let structure = try OverlayStructure(of: file, header)
+    tuning.residentTables = min(
+      tuning.residentTables, max(2, OverlayTuning.residentBytes / (geometry.entriesPerTable * 16)))
+    let structure = try OverlayStructure(
+      of: file, header, compressed: role == .base ? QCOW2CompressedClusters(of: file) : nil)
     var state = OverlayState(structure)
     let wasLeftOpen = header.platter.state & OverlayExtension.openMark != 0
+    // Nobody says how the last writer left what is no overlay of Platter's.
+    let isWalked = wasLeftOpen || role == .base
     // Which clusters are shared must be known.
-    if !wasLeftOpen, header.snapshotCount > 0 { state.know(try structure.storedCounts(in: file)) }
+    if !isWalked, header.snapshotCount > 0 { state.know(try structure.storedCounts(in: file)) }
     if header.unknownFeatures != 0 {
       // They promise something that a program which does not know them breaks by writing.
       try file.write([UInt8](repeating: 0, count: 8), at: OverlayHeader.autoclearField)
     }
-    if wasLeftOpen {
+    if isWalked {
       try OverlayRecovery.collect(in: file, structure, &state)
-    } else {
+    }
+    if !wasLeftOpen {
       try writeState(OverlayExtension.openMark, to: file, at: header.statePlace)
     }
     // QEMU can leave the last cluster half there.
@@ -141,6 +152,7 @@ extension OverlayState {
     geometry = structure.geometry
     size = structure.header.size
     hasBase = structure.header.base != nil
+    compressed = structure.compressed
     path = structure.path
     l1 = structure.l1
     l1At = structure.header.l1Offset

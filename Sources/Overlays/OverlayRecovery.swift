@@ -9,7 +9,9 @@ enum OverlayRecovery {
     in file: any WritableStorage, _ structure: OverlayStructure, _ state: inout OverlayState
   ) throws(DiskError) {
     let used = try structure.countReferences(in: file)
-    try structure.requireEnough(try structure.storedCounts(in: file), for: used)
+    let stored = try structure.storedCounts(in: file)
+    try structure.requireEnough(stored, for: used)
+    try structure.requireFlags(stored, whenLoweredTo: used, in: file)
     try structure.forEachBlock(in: file) { (first, at, counts) throws(DiskError) in
       try lower(counts, to: used, first: first, at: at, in: file)
     }
@@ -31,6 +33,37 @@ enum OverlayRecovery {
       var bytes: [UInt8] = []
       for count in right { bytes.appendBig(count) }
       try file.write(bytes, at: at + UInt64(start * 2))
+    }
+  }
+}
+
+extension OverlayStructure {
+  /// - Throws: `malformed` where an active entry would have to say, with its count lowered, that its
+  ///   cluster is counted once, and does not: which is what QEMU leaves when it is interrupted while it
+  ///   deletes a snapshot, and no crash of Platter's.
+  fileprivate func requireFlags(
+    _ stored: ClusterCounts, whenLoweredTo used: ClusterCounts, in file: any Storage
+  ) throws(DiskError) {
+    var lowered: Set<UInt64> = []
+    try used.forEachCounted { (cluster, count) throws(DiskError) in
+      if count == 1, stored[cluster] > 1 { lowered.insert(cluster) }
+    }
+    guard !lowered.isEmpty else { return }
+    func check(_ entry: UInt64, _ cluster: UInt64, at place: UInt64) throws(DiskError) {
+      guard entry & L2Entry.copied == 0, lowered.contains(cluster) else { return }
+      throw DiskError(
+        .malformed,
+        "cluster \(cluster) is marked as shared and in use once; `qemu-img check -r all` repairs it",
+        path: path, offset: place)
+    }
+    for (index, entry) in l1.enumerated() where entry & L2Entry.hostMask != 0 {
+      let table = entry & L2Entry.hostMask
+      try check(entry, table / geometry.clusterSize, at: header.l1Offset + UInt64(index * 8))
+      try rules.forEachEntry(ofTableAt: table, in: file) { (index, entry, run) throws(DiskError) in
+        guard !entry.isCompressed else { return }
+        try check(
+          entry.descriptor, run.lowerBound, at: geometry.place(ofEntry: index, inTableAt: table))
+      }
     }
   }
 }

@@ -19,7 +19,12 @@ extension Overlay {
   }
 
   /// As `relink`, in the middle of a commit too.
-  static func tie(_ file: any WritableStorage, to base: OverlayBase) throws(DiskError) {
+  ///
+  /// - Parameter state: becomes the extension's word of state together with it; nil leaves that as it
+  ///   is.
+  static func tie(
+    _ file: any WritableStorage, to base: OverlayBase, state: UInt64? = nil
+  ) throws(DiskError) {
     try base.check()
     var header = try OverlayHeader(of: file)
     guard let old = header.base else {
@@ -27,6 +32,7 @@ extension Overlay {
     }
     header.base = base
     header.platter.files = base.identity
+    if let state { header.platter.state = state }
     if header.hasRoomBeside(old) {
       try header.writeBeside(in: file)
     } else {

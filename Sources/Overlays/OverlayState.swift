@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import ImageFormats
 
 /// The tables of an open overlay, as they are in memory. Nothing here does I/O: what needs some says
 /// so, and the overlay does it without the lock and asks again.
@@ -7,6 +8,8 @@ struct OverlayState: Sendable {
   let size: UInt64
   /// Without a base, what is not here reads as zeros.
   let hasBase: Bool
+  /// Nil where clusters cannot be compressed.
+  let compressed: QCOW2CompressedClusters?
   /// For messages.
   let path: String
 
@@ -106,6 +109,12 @@ extension OverlayState {
         return Extent(.stored(storage, at: FileOffset(run.host)), length: run.length)
       case .zero: return Extent(.zero, length: run.length)
       case .below: return Extent(absent(offset), length: run.length)
+      case .compressed:
+        guard let compressed else { return Extent(absent(offset), length: run.length) }
+        return Extent(
+          .encoded(
+            compressed.decoder, index: compressed.index(of: run.host),
+            at: Int(at % geometry.clusterSize)), length: run.length)
       }
     } catch {
       return Extent(
@@ -187,8 +196,8 @@ extension OverlayState {
     let (index, at) = table(of: place.offset.bytes)
     guard var table = tables.removeValue(forKey: index) else { return }
     table.pins -= 1
-    // Another reservation may be for the same clusters.
-    if table.pins == 0 {
+    // Another reservation may be for other subclusters of the same clusters.
+    if table.pins == 0 || !geometry.hasSubclusters {
       geometry.forEachCluster(at..<at + place.length) { cluster, _ in
         let old = table[cluster]
         guard old.host != 0, old.allocated == 0 else { return }
@@ -216,18 +225,22 @@ extension OverlayState {
       ? (at + done + geometry.clusterSize - 1) / geometry.clusterSize * geometry.clusterSize
       : at + done
     var bad: DiskError? = nil
-    geometry.forEachCluster(at..<end) { cluster, _ in
+    // A part of a compressed cluster is not discarded by itself.
+    var whole: Int? = nil
+    geometry.forEachCluster(at..<end) { cluster, mask in
       if let error = tables.values[slot].error(cluster) { bad = error }
+      if mask != .max, tables.values[slot][cluster].isCompressed { whole = cluster }
     }
     if let bad { throw bad }
+    if let whole { return .needsMove(table: index, cluster: whole) }
     guard var table = tables.removeValue(forKey: index) else { return .needsTable(index) }
     geometry.forEachCluster(at..<end) { cluster, mask in
       let old = table[cluster]
-      let allocated = old.allocated & ~mask
+      let allocated = old.isCompressed ? 0 : old.allocated & ~mask
       var new = old
       // A reservation may still be for another part of the cluster.
       if old.host != 0, allocated == 0, mask == .max || table.pins == 0 {
-        freed.append(clusters(at: old.host))
+        freed.append(rules.clusters(of: old))
         new.descriptor = 0
       }
       // What is left of a shared cluster stays where it is.

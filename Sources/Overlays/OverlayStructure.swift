@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import ImageFormats
 
 /// The tables of a file that name everything else, as they are in the file: header, L1 tables,
 /// refcount table, snapshot table. They lie in the file, and none on top of another.
@@ -12,6 +13,8 @@ struct OverlayStructure: Sendable {
   let snapshots: [StoredSnapshot]
   /// How often the snapshots' L1 tables name each L2 table, by its place in the file.
   let snapshotTables: [UInt64: Int]
+  /// Nil where clusters cannot be compressed.
+  let compressed: QCOW2CompressedClusters?
   /// How many clusters the file has.
   let end: UInt64
   /// The clusters that hold all these, L2 tables and refcount blocks too.
@@ -20,9 +23,12 @@ struct OverlayStructure: Sendable {
   var geometry: OverlayGeometry { header.geometry }
 
   /// - Throws: `malformed` for tables that cannot be as they are; what reading throws.
-  init(of file: any Storage, _ header: OverlayHeader) throws(DiskError) {
+  init(
+    of file: any Storage, _ header: OverlayHeader, compressed: QCOW2CompressedClusters? = nil
+  ) throws(DiskError) {
     let geometry = header.geometry
     self.header = header
+    self.compressed = compressed
     path = file.path
     end = geometry.clusters(file.size)
     l1 = try file.words(at: header.l1Offset, count: header.l1Count)
@@ -54,6 +60,7 @@ struct OverlayStructure: Sendable {
     self.snapshotTables = snapshotTables
     self.end = end
     self.metadata = metadata
+    compressed = nil
   }
 
   /// As if nothing were in the active state. Of a file whose other tables may be damaged.
@@ -140,69 +147,8 @@ struct OverlayStructure: Sendable {
   }
 
   var rules: L2EntryRules {
-    L2EntryRules(geometry: geometry, path: path, end: end, metadata: metadata)
-  }
-}
-
-/// What an entry of an L2 table can be in a file.
-struct L2EntryRules: Sendable {
-  let geometry: OverlayGeometry
-  /// For messages.
-  let path: String
-  /// How many clusters the file has.
-  let end: UInt64
-  /// Where the file's own tables are.
-  let metadata: Set<UInt64>
-
-  /// The entries of a table that cannot be right, and what is wrong with each.
-  func faults(in words: [UInt64], at table: UInt64) -> [Int: DiskError] {
-    var faults: [Int: DiskError] = [:]
-    for index in 0..<words.count / 2 {
-      let entry = L2Entry(descriptor: words[2 * index], bitmap: words[2 * index + 1])
-      guard entry != .absent, let (kind, what) = fault(entry) else { continue }
-      faults[index] = DiskError(kind, what, path: path, offset: table + UInt64(index * 16))
-    }
-    return faults
-  }
-
-  private func fault(_ entry: L2Entry) -> (DiskError.Kind, String)? {
-    if entry.isCompressed { return (.unsupported, "a compressed cluster in an overlay") }
-    if entry.allocated & entry.zeros != 0 {
-      return (.malformed, "a subcluster that is both stored and zero")
-    }
-    guard entry.host != 0 else {
-      return entry.allocated == 0 ? nil : (.malformed, "stored subclusters of no cluster")
-    }
-    guard entry.host.isMultiple(of: geometry.clusterSize) else {
-      return (.malformed, "a cluster at \(entry.host), which is no multiple of its size")
-    }
-    let cluster = entry.host / geometry.clusterSize
-    guard cluster < end else { return (.truncated, "a cluster past the end of the file") }
-    return metadata.contains(cluster)
-      ? (.malformed, "a cluster on top of the overlay's own tables") : nil
-  }
-
-  /// The clusters of the file that an entry without a fault refers to.
-  func clusters(of entry: L2Entry) -> Range<UInt64> {
-    guard entry.host != 0 else { return 0..<0 }
-    let cluster = entry.host / geometry.clusterSize
-    return cluster..<cluster + 1
-  }
-
-  /// Calls `visit` for each entry of the table at `place` that refers to clusters.
-  ///
-  /// - Throws: what is wrong with an entry.
-  func forEachReference(
-    ofTableAt place: UInt64, in file: any Storage,
-    _ visit: (_ index: Int, Range<UInt64>) throws(DiskError) -> Void
-  ) throws(DiskError) {
-    let words = try file.words(at: place, count: geometry.entriesPerTable * 2)
-    if let worst = faults(in: words, at: place).min(by: { $0.key < $1.key }) { throw worst.value }
-    for index in 0..<geometry.entriesPerTable {
-      let run = clusters(
-        of: L2Entry(descriptor: words[2 * index], bitmap: words[2 * index + 1]))
-      if !run.isEmpty { try visit(index, run) }
-    }
+    L2EntryRules(
+      geometry: geometry, path: path, end: end, metadata: metadata, compressed: compressed)
   }
 }
 
@@ -216,21 +162,25 @@ extension OverlayStructure {
       tables[entry & L2Entry.hostMask, default: 0] += 1
     }
     var counts = ClusterCounts()
+    // What compressed clusters refer to: several of them share one.
+    var packed = ClusterCounts()
     for cluster in metadata { counts[cluster] = 1 }
     let rules = rules
     for (table, times) in tables.sorted(by: { $0.key < $1.key }) {
       counts[table / geometry.clusterSize] = 0
       try counts.add(table / geometry.clusterSize, times: times, path)
-      try rules.forEachReference(ofTableAt: table, in: file) {
-        (index, run) throws(DiskError) in
+      try rules.forEachEntry(ofTableAt: table, in: file) {
+        (index, entry, run) throws(DiskError) in
         for cluster in run {
-          // Without snapshots no cluster of Platter's is shared.
-          guard !snapshots.isEmpty || counts[cluster] == 0 else {
+          // Without snapshots nothing else is shared.
+          guard !snapshots.isEmpty || counts[cluster] == (entry.isCompressed ? packed[cluster] : 0)
+          else {
             throw DiskError(
               .malformed, "two entries share a cluster; `qemu-img check` shows what is wrong",
-              path: path, offset: table + UInt64(index * 16))
+              path: path, offset: geometry.place(ofEntry: index, inTableAt: table))
           }
           try counts.add(cluster, times: times, path)
+          if entry.isCompressed { try packed.add(cluster, times: times, path) }
         }
       }
     }

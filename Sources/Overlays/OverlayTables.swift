@@ -38,7 +38,7 @@ extension Overlay {
     let (entry, epoch) = state.withLock { ($0.l1[index], $0.epoch) }
     let at = entry & L2Entry.hostMask
     if at == 0 { return try makeEmpty(index) }
-    let words = try storage.words(at: at, count: geometry.entriesPerTable * 2)
+    let words = try geometry.words(ofTableAt: at, in: storage)
     if toChange, entry & L2Entry.copied == 0 {
       return try makeCopy(index, of: words, from: at)
     }
@@ -46,7 +46,7 @@ extension Overlay {
       // It was read from where it is no longer: who asked asks again.
       guard state.epoch == epoch else { return }
       state.add(
-        L2Table(at: at, words: words, bad: state.rules.faults(in: words, at: at)), index,
+        L2Table(at: at, words: words, geometry, bad: state.rules.faults(in: words, at: at)), index,
         capacity: tuning.residentTables)
     }
   }
@@ -57,7 +57,7 @@ extension Overlay {
     let cluster = try takeCluster()
     let at = cluster * geometry.clusterSize
     do throws(DiskError) {
-      try storage.write(bigEndianBytes(words[...]), at: at)
+      try storage.write(geometry.bytes(ofTable: words), at: at)
     } catch {
       state.withLock { $0.ready.add(cluster..<cluster + 1) }
       throw error
@@ -66,7 +66,7 @@ extension Overlay {
       state.freed.append(state.clusters(at: old))
       state.name(cluster, index)
       state.add(
-        L2Table(at: at, words: words, bad: state.rules.faults(in: words, at: at)), index,
+        L2Table(at: at, words: words, geometry, bad: state.rules.faults(in: words, at: at)), index,
         capacity: tuning.residentTables)
     }
   }
@@ -85,7 +85,7 @@ extension Overlay {
     let words = [UInt64](repeating: 0, count: geometry.entriesPerTable * 2)
     state.withLock { state in
       state.name(cluster, index)
-      state.add(L2Table(at: at, words: words), index, capacity: tuning.residentTables)
+      state.add(L2Table(at: at, words: words, geometry), index, capacity: tuning.residentTables)
     }
   }
 
@@ -113,6 +113,7 @@ extension OverlayState {
   }
 
   var rules: L2EntryRules {
-    L2EntryRules(geometry: geometry, path: path, end: end, metadata: metadata)
+    L2EntryRules(
+      geometry: geometry, path: path, end: end, metadata: metadata, compressed: compressed)
   }
 }

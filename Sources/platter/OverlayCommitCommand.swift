@@ -5,8 +5,11 @@ internal import Overlays
 struct OverlayCommitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "commit",
-    abstract: "Put the changes into the base, which must be a flat image, and empty the overlay.",
+    abstract: "Put the changes into the base, a qcow2 or flat image, and empty the overlay.",
     discussion: """
+      The base is another overlay, any qcow2 image of version 3 (golden images), or a flat image: raw, \
+      fixed VHD, flat VMDK. Nothing below it is touched.
+
       It can be interrupted at any point and run again: the overlay keeps its changes until they are \
       safe in the base. Other overlays of the same base no longer fit it.
 

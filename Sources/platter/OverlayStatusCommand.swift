@@ -156,7 +156,7 @@ extension OverlayStatusReport.Base {
     name = recorded.name
     format = recorded.format
     path = opened.basePath
-    let comparison = try recorded.comparison(with: opened.baseFiles)
+    let comparison = try opened.comparison()
     let found = opened.baseLayers[0].size
     reason =
       comparison.change

@@ -89,4 +89,74 @@ struct HostileOverlayTests {
       } catch {}
     }
   }
+
+  /// The same for qcow2 files that are no overlays: standard entries, compressed clusters, counts above
+  /// 1.
+  @Test func fuzzedBases() throws {
+    var random = SeededRandom(seed: 12)
+    let sample = OverlayCommitPowerCutTests.Base.qcow2.content()
+    let places: [Range<UInt64>] = [
+      0..<128, 0x1000..<0x1010, 0x2000..<0x2040, 0x3000..<0x3010, 0x4000..<0x4280,
+    ]
+    for _ in 0..<Soak.rounds(200) {
+      var content = sample
+      for _ in 0..<Int.random(in: 1...3, using: &random) {
+        let place = places.randomElement(using: &random) ?? 0..<1
+        let value = [0, 1, 0x40, 0x7f, 0x80, 0xc0, 0xff, UInt8.random(in: 0...255, using: &random)]
+        let byte = value.randomElement(using: &random) ?? 0
+        content.write([byte], at: UInt64.random(in: place, using: &random))
+      }
+      if Int.random(in: 0..<8, using: &random) == 0 {
+        content.resize(to: UInt64.random(in: 0...content.size, using: &random))
+      }
+      let file = RecordingStorage(content, recording: false)
+      do throws(DiskError) {
+        let overlay = try Overlay.open(file, .small, as: .base)
+        guard let disk = try? OverlaidDisk(overlay, [1, 2, 3]).disk else { continue }
+        for at in [UInt64(0), 50_000, 200_000] where at < disk.size {
+          _ = try? disk.bytes(at: at, count: Int(min(60_000, disk.size - at)))
+        }
+        try? disk.put(ImageBytes.pattern(60_000, seed: 2), at: 70_000)
+        try? disk.zero(at: .start, length: min(disk.size, 1 << 20))
+        try disk.flush()
+        try overlay.close()
+      } catch {}
+    }
+  }
+
+  /// Entries of a base that cannot be right are refused before anything is written.
+  @Test(arguments: [
+    // The first L2 table is at 0x4000; entry 20 is compressed, 0 is stored.
+    (0x4000, [0x80, 0, 0, 0, 0, 0, 0x52] as [UInt8], "no multiple"),
+    (0x4000, [0x80, 0, 0, 0, 0, 0, 0x20], "own tables"),
+    (0x4000, [0x80, 0, 0, 0, 0x70], "past the end"), (0x4000, [0xa0], "reserved bits"),
+    (0x4000, [0x80, 0, 0, 0, 0, 0, 0x60], "share a cluster"),
+    (0x40a0, [0xc0], "reserved bits"), (0x40a0, [0x40, 0, 0, 0, 0, 0, 0x20], "own tables"),
+    (0x40a0, [0x40, 0, 0, 0, 0x70], "past the end"),
+    (0x40a0, [0x40, 0, 0, 0, 0, 0, 0x50], "share a cluster"),
+    (0x2000 + 0xb * 2, [0, 1], "used 1 times, and not"),
+  ])
+  func oneEntryOfABaseIsWrong(_ at: Int, _ bytes: [UInt8], _ complaint: String) throws {
+    var content = OverlayCommitPowerCutTests.Base.qcow2.content()
+    content.write(bytes[...], at: UInt64(at))
+    let file = RecordingStorage(content)
+    let error = #expect(throws: DiskError.self) { try Overlay.open(file, .small, as: .base) }
+    #expect(error?.description.contains(complaint) == true, "\(String(describing: error))")
+    #expect(file.changeCount == 0)
+  }
+
+  /// A count that would be lowered, and an entry that does not say so then.
+  @Test func aFlagThatWouldBeWrong() throws {
+    var content = OverlayCommitPowerCutTests.Base.qcow2.content()
+    // The first cluster of data is the sixth of the file.
+    content.write([0, 2], at: 0x2000 + 10)
+    let lowered = RecordingStorage(content, recording: false)
+    _ = try Overlay.open(lowered, .small, as: .base)
+    #expect(lowered.content.bytes(at: 0x2000 + 10, count: 2) == [0, 1])
+    content.write([0], at: 0x4000)
+    let file = RecordingStorage(content)
+    let error = #expect(throws: DiskError.self) { try Overlay.open(file, .small, as: .base) }
+    #expect(error?.description.contains("check -r all") == true)
+    #expect(file.changeCount == 0)
+  }
 }

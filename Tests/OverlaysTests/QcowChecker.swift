@@ -1,6 +1,6 @@
 import TestSupport
 
-/// Walks a qcow2 file with extended L2 entries as its specification describes it, independently of
+/// Walks a qcow2 file as its specification describes it, independently of
 /// the code under test, and counts what refers to each cluster.
 struct QcowChecker {
   /// What must never be: a count too low, two owners of a cluster, a place outside the file.
@@ -10,24 +10,27 @@ struct QcowChecker {
   private(set) var dataClusters = 0
 
   private let file: PagedBytes
-  private var references: [Int: Int] = [:]
   /// What the file counts.
   private var counts: [Int: Int] = [:]
   private(set) var snapshots: [String] = []
   /// What only one thing may refer to.
   private var exclusive: Set<Int> = []
+  /// How many entries refer to each cluster.
+  private(set) var references: [Int: Int] = [:]
+  private var hasSubclusters = true
   private var cluster = 0
   private var clusters = 0
 
   init(_ content: PagedBytes) {
     file = content
     let bits = Int(big(20, 4))
-    guard file.size >= 104, big(0, 4) == 0x5146_49fb, big(4, 4) == 3, (14...21).contains(bits)
+    guard file.size >= 104, big(0, 4) == 0x5146_49fb, big(4, 4) == 3, (9...21).contains(bits)
     else {
       errors.append("no header")
       return
     }
-    if big(72, 8) != 16 { errors.append("incompatible features \(big(72, 8))") }
+    hasSubclusters = big(72, 8) & 16 != 0
+    if big(72, 8) & ~24 != 0 { errors.append("incompatible features \(big(72, 8))") }
     cluster = 1 << bits
     clusters = (Int(file.size) + cluster - 1) / cluster
     let table = Int(big(48, 8))
@@ -109,11 +112,17 @@ struct QcowChecker {
 
   private mutating func walk(_ table: Int, isActive: Bool, isAlone: Bool) {
     let entries = words(table, cluster / 8)
-    for index in stride(from: 0, to: entries.count, by: 2) {
-      let descriptor = entries[index]
-      let bitmap = entries[index + 1]
+    for index in stride(from: 0, to: entries.count, by: hasSubclusters ? 2 : 1) {
+      // A standard entry's zero flag says what the other kind's bitmap does.
+      let descriptor = hasSubclusters ? entries[index] : entries[index] & ~1
+      let bitmap = hasSubclusters ? entries[index + 1] : 0
       guard descriptor != 0 || bitmap != 0 else { continue }
       let place = table + index * 8
+      if descriptor >> 62 & 1 == 1 {
+        if descriptor >> 63 == 1 { errors.append("compressed and in place at \(place)") }
+        refer(compressed: descriptor)
+        continue
+      }
       let host = Int(descriptor & 0x00ff_ffff_ffff_fe00)
       if bitmap & (bitmap >> 32) & 0xffff_ffff != 0 {
         errors.append("both stored and zero at \(place)")
@@ -126,6 +135,17 @@ struct QcowChecker {
       dataClusters += 1
       if isActive { checkFlag(descriptor, host, "entry at \(place)") }
       _ = refer(host, "data", isShareable: !isAlone)
+    }
+  }
+
+  /// Every cluster that the sectors of its data lie in; others may lie there too.
+  private mutating func refer(compressed descriptor: UInt64) {
+    let bits = UInt64(70 - cluster.trailingZeroBitCount)
+    let start = Int(descriptor & (1 << bits - 1)) / 512 * 512
+    let sectors = Int((descriptor & (1 << 62 - 1)) >> bits) + 1
+    let last = (start + sectors * 512 - 1) / cluster
+    for number in start / cluster...last {
+      _ = refer(number * cluster, "compressed data", isShareable: true)
     }
   }
 

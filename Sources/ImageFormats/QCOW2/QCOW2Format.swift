@@ -43,9 +43,7 @@ public struct QCOW2Format: ImageFormat {
     let structures = Self.structures(header, snapshots, source, &notes)
     let clusters = QCOW2Clusters(
       layout, source: source, data: data ?? source, hasParent: parent != nil,
-      decoder: QEMUClusterDecoder(
-        source, clusterBits: layout.clusterBits, placeBits: 70 - layout.clusterBits,
-        unit: .moreSectors, compression),
+      decoder: QEMUClusterDecoder(source, header, compression),
       structures: structures)
     let description = LayerDescription(
       format: "qcow2", subformat: "v\(header.version)",
