@@ -4,21 +4,18 @@ import errno
 import mmap
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from support.files import MIB, noise, read_at, sparse_file, write_at
-from support.hammer import Progress
+from support.hammer import Progress, command
 from support.images import mbr_entry, write_boot_record
-from support.session import REPOSITORY, SOAK
+from support.session import SOAK
 from support.shell import mounted, needs, run, start
 from support.views import Views
 from support.work import P1, P2, small_disk, status
-
-INTEGRATION = REPOSITORY / "integration"
 
 
 @pytest.mark.parametrize("option", ["--write", "--scratch"])
@@ -82,8 +79,7 @@ def test_many_writers_do_not_lock_each_other_out(home, option, soak):
                 progress = Progress(home / f"progress-{seed}", creating=True)
                 view = mnt / ("disk", "p1", "p2")[seed % 3]
                 processes.append((start(
-                    f"cd {INTEGRATION} && exec {sys.executable} -B -m support.hammer {view} {seed} "
-                    f"{seconds} {progress.path} {'mmap' if seed % 4 == 3 else ''}",
+                    command(view, seed, seconds, progress, mapped=seed % 4 == 3),
                     stdout=subprocess.PIPE), progress))
             watched(processes, seconds)
         finally:

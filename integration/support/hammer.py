@@ -13,6 +13,7 @@ import struct
 import sys
 import time
 
+from .session import REPOSITORY
 from .views import KEEP_SIZE, PUNCH_HOLE, fallocate
 
 KINDS = ("read", "fsync", "reopen", "punch", "store", "store and msync", "write")
@@ -44,6 +45,12 @@ class Progress:
     @property
     def description(self):
         return self.slot[8:].split(b"\0")[0].decode(errors="replace")
+
+
+def command(view, seed, seconds, progress, *, mapped=False):
+    """A shell line that hammers a view and prints how often, and whether through a mapping."""
+    return (f"cd {REPOSITORY / 'integration'} && exec {sys.executable} -B -m support.hammer {view} "
+            f"{seed} {seconds} {progress.path} {'mmap' if mapped else ''}")
 
 
 def main(path, seed, seconds, progress, mapped):
