@@ -32,7 +32,9 @@ public struct FormatProbe: Sendable {
 
   public init(_ sample: ImageSample) {
     fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
-    recognised = UnreadFormat.name(of: sample)
+    recognised =
+      UnreadFormat.name(of: sample)
+      ?? ContainerRegistry.container(fitting: sample.head).map { "\($0.name) data" }
   }
 
   /// The format to open the image with.
