@@ -19,7 +19,7 @@ protocol ContainerFormat: Sendable {
 /// Every container, in the order in which they are tried.
 enum ContainerRegistry {
   static let containers: [any ContainerFormat] = [
-    GzipContainer()
+    GzipContainer(), XZContainer(), ZstandardContainer(), Bzip2Container(),
   ]
 
   /// The one that a file of these first bytes can be.

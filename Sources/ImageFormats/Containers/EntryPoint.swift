@@ -19,7 +19,7 @@ struct EntryPoint: Sendable, Equatable {
 /// A stream with an index has them all from the start. Of others they are found while they are
 /// decoded, with distances such that windows take at most a 64th of the decoded size.
 final class EntryPoints: Sendable {
-  /// Found ones are no nearer to each other, in decoded bytes.
+  /// Found ones are no nearer to each other, in decoded bytes, unless the container says otherwise.
   static let spacing: UInt64 = 1 << 20
   /// A window of N bytes keeps the next one this many times N away.
   static let distancePerWindowByte: UInt64 = 64
@@ -39,23 +39,33 @@ final class EntryPoints: Sendable {
   /// Whether no more can be found: every point is known, and a decoder that began at one must end
   /// where the next one is.
   let isComplete: Bool
+  /// How near, in decoded bytes, they may be to each other.
+  let leastSpacing: UInt64
   private let state: Mutex<State>
 
   /// - Parameters:
   ///   - points: in order, the first one at decoded byte 0.
   ///   - end: the stream's size where it is known.
+  ///   - trailing: as `trailing`.
+  ///   - isComplete: as `isComplete`.
+  ///   - spacing: how near, in decoded bytes, those that are found may be to each other.
   init(
-    _ points: [EntryPoint], end: UInt64? = nil, trailing: UInt64 = 0, isComplete: Bool = false
+    _ points: [EntryPoint], end: UInt64? = nil, trailing: UInt64 = 0, isComplete: Bool = false,
+    spacing: UInt64 = EntryPoints.spacing
   ) {
     self.isComplete = isComplete
+    leastSpacing = spacing
     var state = State(points: points, end: end, trailing: trailing)
+    state.spacing = spacing
     state.windowBytes = points.reduce(0) { $0 + $1.window.packed.count }
     self.state = Mutex(state)
     self.state.withLock { Self.thin(&$0, isComplete) }
   }
 
   /// Of a stream of which nothing is known.
-  convenience init() { self.init([EntryPoint(decoded: 0, stored: 0)]) }
+  convenience init(spacing: UInt64 = EntryPoints.spacing) {
+    self.init([EntryPoint(decoded: 0, stored: 0)], spacing: spacing)
+  }
 
   var all: [EntryPoint] { state.withLock { $0.points } }
   var count: Int { state.withLock { $0.points.count } }

@@ -48,9 +48,10 @@ final class KeptIndex: Sendable {
 
   private var name: String { key.prefix(16).map { hexadecimal($0) }.joined() + ".index" }
 
-  func load() -> EntryPoints? {
+  /// - Parameter spacing: as `EntryPoints.leastSpacing`.
+  func load(spacing: UInt64) -> EntryPoints? {
     guard let bytes = folder.read(name, atMost: Self.largest),
-      let points = try? Self.points(in: ByteReader(bytes), key: key)
+      let points = try? Self.points(in: ByteReader(bytes), key: key, spacing: spacing)
     else { return nil }
     saved.withLock { $0 = (points.count, points.end != nil) }
     return points
@@ -87,7 +88,7 @@ final class KeptIndex: Sendable {
   }
 
   private static func points(
-    in reader: ByteReader, key: [UInt8]
+    in reader: ByteReader, key: [UInt8], spacing: UInt64
   ) throws(DiskError) -> EntryPoints? {
     let end = reader.count - 4
     guard end >= headerSize, reader.matches(magic, at: 0), try reader.u32(at: 8) == version,
@@ -108,13 +109,15 @@ final class KeptIndex: Sendable {
         window: PackedBytes(packed: Array(try reader.slice(at: place + 28, count: length))))
       guard
         points.last.map({ $0.decoded < point.decoded && $0.stored < point.stored })
-          ?? (point.decoded == 0), point.decoded <= size, point.decoded <= Limits.largestDisk
+          ?? (point.decoded == 0), point.decoded <= size,
+        point.decoded <= Limits.largestDisk
       else { return nil }
       points.append(point)
       place += 28 + length
     }
     guard place == end, size == .max || size <= Limits.largestDisk else { return nil }
-    return EntryPoints(points, end: size == .max ? nil : size, trailing: trailing)
+    return EntryPoints(
+      points, end: size == .max ? nil : size, trailing: trailing, spacing: spacing)
   }
 
   private static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {

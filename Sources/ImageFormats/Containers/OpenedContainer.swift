@@ -86,7 +86,7 @@ extension OpenedContainer {
     var stream = try container.open(source)
     let index =
       stream.points.isComplete || depth > 0 ? nil : KeptIndex(of: source, as: container.name)
-    if let kept = index?.load() { stream = stream.with(kept) }
+    if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
     let activity = StreamActivity { index?.save($0) }
     let (size, notes) = try StreamMeasure(stream, source, activity).size(isNeeded: needsSize)
     let seekable = SeekableStream(
