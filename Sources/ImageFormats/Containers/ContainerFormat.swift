@@ -19,7 +19,7 @@ protocol ContainerFormat: Sendable {
 /// Every container, in the order in which they are tried.
 enum ContainerRegistry {
   static let containers: [any ContainerFormat] = [
-    GzipContainer(), XZContainer(), ZstandardContainer(), Bzip2Container(),
+    GzipContainer(), XZContainer(), ZstandardContainer(), Bzip2Container(), LZ4Container(),
   ]
 
   /// The one that a file of these first bytes can be.
@@ -72,8 +72,9 @@ enum ExpectedSize: Sendable, Equatable {
     }
   }
 
-  /// The only one that there can be.
-  var single: UInt64? {
+  /// The only one that there can be; nil also for a likely one where it must be right.
+  func single(isNeeded: Bool) -> UInt64? {
+    if case .likely = self, isNeeded { return nil }
     guard let size = candidate(atLeast: 0) else { return nil }
     if case .oneOf = self, candidate(atLeast: size + 1) != nil { return nil }
     return size

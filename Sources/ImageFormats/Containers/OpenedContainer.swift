@@ -9,6 +9,8 @@ public final class OpenedContainer: Sendable {
   let storage: DecodedStorage
   private let activity: StreamActivity
   private let details: [(name: String, value: String)]
+  /// Whether the container says how large it is, and that is checked at the end.
+  private let isSizeStated: Bool
   private let fixedNotes: [String]
 
   fileprivate init(
@@ -20,6 +22,7 @@ public final class OpenedContainer: Sendable {
     self.storage = storage
     self.activity = activity
     details = stream.details
+    isSizeStated = stream.size == .exact(storage.size)
     fixedNotes = stream.notes + notes
   }
 
@@ -27,7 +30,9 @@ public final class OpenedContainer: Sendable {
   public var size: UInt64 { storage.size }
 
   /// Whether that is known to be true: from an index, or because the end was reached.
-  public var isSizeExact: Bool { storage.stream.points.end == storage.size }
+  public var isSizeExact: Bool {
+    storage.stream.points.end.map { $0 == storage.size } ?? isSizeStated
+  }
 
   /// How far a long way through the stream is, in decoded bytes; nil where nobody is on one.
   public var progress: (decoded: UInt64, target: UInt64)? { activity.progress }

@@ -34,13 +34,14 @@ final class PassedBlocks: Sendable {
 }
 
 extension MutableRawSpan {
-  /// Takes all of its bytes from the start of `source`; false where there are fewer.
-  mutating func copy(from source: [UInt8]) -> Bool {
-    guard source.count >= byteCount else { return false }
+  /// Takes all of its bytes from `source`, from `start` on; false where there are fewer.
+  mutating func copy(from source: [UInt8], startingAt start: Int = 0) -> Bool {
     let count = byteCount
+    guard start >= 0, start <= source.count, source.count - start >= count else { return false }
     unsafe withUnsafeMutableBytes { target in
       unsafe source.withUnsafeBytes { bytes in
-        unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        unsafe target.copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
       }
     }
     return true

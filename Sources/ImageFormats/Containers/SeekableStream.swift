@@ -175,10 +175,18 @@ final class SeekableStream: BlockDecoder {
   private func outgrown() throws(DiskError) {
     activity.outgrown()
     guard isStrict else { return }
+    // So that it has its true size the next time.
+    var place = size
+    var scratch = [UInt8](repeating: 0, count: Self.piece)
+    while points.end == nil {
+      var elements = scratch.mutableSpan
+      var buffer = unsafe elements.mutableBytes
+      place += UInt64(try decode(from: place, into: &buffer))
+    }
     throw DiskError(
       .malformed,
-      "the compressed stream goes on past the \(size) bytes that its end says it has",
-      path: source.path)
+      "the compressed stream holds \(place) bytes where its end says \(size); now that this is known, "
+        + "the same again will read them all", path: source.path)
   }
 
   private func endsEarly(_ place: UInt64) -> DiskError {

@@ -23,7 +23,7 @@ struct StreamMeasure {
     let first = decode(from: EntryPoint(decoded: 0, stored: 0), to: OpenedContainer.measuredAtOnce)
     if let failure = first.failure, first.reached == 0 { throw failure }
     if let end = points.end { return (try checked(end), []) }
-    if let size = stream.size.single { return (try checked(size), []) }
+    if let size = stream.size.single(isNeeded: isNeeded) { return (try checked(size), []) }
     if !isNeeded {
       let inner = InnerSize.atLeast(first.head)
       if let size = stream.size.candidate(atLeast: inner ?? 0) ?? inner {

@@ -30,7 +30,8 @@ struct ZstandardContainer: ContainerFormat {
     ]
     guard frames.isWhole, let size = frames.size else {
       return ContainedStream(
-        codec, EntryPoints(), size: frames.count == 1 ? frames.size.map { .likely($0) } ?? .unknown : .unknown,
+        codec, EntryPoints(),
+        size: frames.count == 1 ? frames.size.map { .likely($0) } ?? .unknown : .unknown,
         details: details)
     }
     return ContainedStream(
