@@ -84,7 +84,8 @@ let package = Package(
     .testTarget(
       name: "DecodersTests", dependencies: ["Decoders", "TestSupport"], swiftSettings: tests),
     .testTarget(
-      name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
+      name: "ImageFormatsTests",
+      dependencies: ["Decoders", "ImageFormats", "TestSupport"],
       swiftSettings: tests),
     .testTarget(
       name: "OverlaysTests", dependencies: ["Digests", "ImageFormats", "Overlays", "TestSupport"],

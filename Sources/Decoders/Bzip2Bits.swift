@@ -13,6 +13,7 @@ public enum Bzip2Bits {
   /// there.
   public static func number(at place: Int, _ count: Int, in bytes: [UInt8]) -> UInt64? {
     guard place >= 0, place + count <= bytes.count * 8 else { return nil }
+    guard count > 0 else { return 0 }
     var value: UInt64 = 0
     for index in place / 8...(place + count - 1) / 8 { value = value << 8 | UInt64(bytes[index]) }
     let behind = (8 - (place + count) % 8) % 8

@@ -18,7 +18,7 @@ struct ImageChain {
 
     init(
       of storage: any Storage, image: ParsedImage, remark: String?,
-      _ containers: [OpenedContainer]
+      _ containers: [OpenedContainer] = []
     ) {
       self.containers = containers
       path = storage.path
@@ -59,7 +59,7 @@ struct ImageChain {
   /// Of what is open already.
   init(_ levels: [Level]) {
     self.levels = levels
-    unpacking = Unpacking(blocks: BlockCache(), needsSize: false)
+    unpacking = Unpacking(blocks: BlockCache(), needsSize: false, indexFolder: nil)
   }
 
   /// Opens the image at `path` and everything that it stands on.
@@ -69,7 +69,8 @@ struct ImageChain {
   ///   looked for and what would fit; `malformed` for a chain that comes back to itself or is deeper
   ///   than `deepest`; `invalidRequest` for more parents given than there are.
   init(path: String, options: ImageOptions, _ blocks: BlockCache) throws(DiskError) {
-    unpacking = Unpacking(blocks: blocks, needsSize: options.needsExactSize)
+    unpacking = Unpacking(
+      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder)
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
     let top = try ImageSource(path: path, format: options.format, unpacking)

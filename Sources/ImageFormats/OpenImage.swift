@@ -13,6 +13,8 @@ public struct ImageOptions: Sendable, Hashable {
   /// Whether the disk's size must be right. Otherwise that of a compressed stream that does not say how
   /// long it is can be a guess, and opening it does not wait for its end.
   public var needsExactSize = true
+  /// Where it is kept what was found out of compressed streams; nil to keep nothing.
+  public var indexFolder: String? = CacheFolder.standard
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],

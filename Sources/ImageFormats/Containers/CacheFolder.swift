@@ -9,20 +9,22 @@ struct CacheFolder: Sendable {
 
   private let path: String
 
-  /// Nil where there is no such place, or it cannot be made, or it is somebody else's.
-  init?() {
+  /// Nil where the environment names none.
+  static let standard: String? = {
     func variable(_ name: String) -> String? {
       guard let value = unsafe getenv(name) else { return nil }
       let text = unsafe String(cString: value)
       // The XDG base directory specification: a relative path is to be ignored.
       return text.hasPrefix("/") ? text : nil
     }
-    guard
-      let parent = variable("XDG_CACHE_HOME")
-        ?? variable("HOME").map({ PathParts.join($0, ".cache") })
-    else { return nil }
-    path = PathParts.join(parent, "platter")
-    _ = unsafe mkdir(parent, 0o700)
+    let parent = variable("XDG_CACHE_HOME") ?? variable("HOME").map { PathParts.join($0, ".cache") }
+    return parent.map { PathParts.join($0, "platter") }
+  }()
+
+  /// Nil where it cannot be made, or it is somebody else's.
+  init?(_ path: String) {
+    self.path = path
+    _ = unsafe mkdir(PathParts(path).folder, 0o700)
     _ = unsafe mkdir(path, 0o700)
     var status = stat()
     guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR,

@@ -21,10 +21,9 @@ final class KeptIndex: Sendable {
   private let key: [UInt8]
   private let saved = Mutex((count: 0, end: false))
 
-  /// For the stream in `source`; nil where there is no folder to keep anything in, or the file cannot
-  /// be known again.
-  init?(of source: any Storage, as container: String) {
-    guard let folder = CacheFolder(), let key = try? Self.key(of: source, container) else {
+  /// For the stream in `source`; nil where the folder cannot be had, or the file cannot be known again.
+  init?(of source: any Storage, as container: String, in folder: String) {
+    guard let folder = CacheFolder(folder), let key = try? Self.key(of: source, container) else {
       return nil
     }
     self.folder = folder

@@ -75,13 +75,13 @@ extension OpenedContainer {
   /// Opens `source` as a container where its first bytes say that it is one.
   ///
   /// - Parameters:
-  ///   - needsSize: whether the size must be right; then a stream that does not say is decoded to its
-  ///     end, and reading the end of one that said wrong fails.
+  ///   - unpacking: where the size must be right, a stream that does not say is decoded to its end, and
+  ///     reading the end of one that said wrong fails.
   ///   - depth: how many containers are around this one.
   /// - Throws: `unsupported` for one too many; otherwise as the container's `open`, and what decoding
   ///   throws.
   static func open(
-    _ source: any Storage, head: ByteReader, needsSize: Bool, depth: Int, _ blocks: BlockCache
+    _ source: any Storage, head: ByteReader, _ unpacking: Unpacking, depth: Int
   ) throws(DiskError) -> OpenedContainer? {
     guard let container = ContainerRegistry.container(fitting: head) else { return nil }
     guard depth < mostNested else {
@@ -89,15 +89,19 @@ extension OpenedContainer {
         .unsupported, "is compressed more than \(mostNested) times over", path: source.path)
     }
     var stream = try container.open(source)
-    let index =
-      stream.points.isComplete || depth > 0 ? nil : KeptIndex(of: source, as: container.name)
+    var index: KeptIndex?
+    // What is inside another container would have to be decoded to be known again.
+    if let folder = unpacking.indexFolder, !stream.points.isComplete, depth == 0 {
+      index = KeptIndex(of: source, as: container.name, in: folder)
+    }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
-    let activity = StreamActivity { index?.save($0) }
-    let (size, notes) = try StreamMeasure(stream, source, activity).size(isNeeded: needsSize)
+    let activity = StreamActivity { [index] in index?.save($0) }
+    let (size, notes) = try StreamMeasure(stream, source, activity).size(
+      isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
-      source, size: size, stream.codec, stream.points, isStrict: needsSize, activity)
+      source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity)
     return OpenedContainer(
-      container.name, stream, try DecodedStorage(seekable, blocks), activity, notes)
+      container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity, notes)
   }
 }
 

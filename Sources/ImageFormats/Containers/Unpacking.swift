@@ -6,6 +6,8 @@ struct Unpacking {
   let blocks: BlockCache
   /// As `ImageOptions.needsExactSize`.
   let needsSize: Bool
+  /// As `ImageOptions.indexFolder`.
+  let indexFolder: String?
 
   /// What is inside `storage`, and what was around it, outermost first; `storage` itself where nothing
   /// is. What fits an image format is that, whatever it begins with.
@@ -23,8 +25,7 @@ struct Unpacking {
       let sample = try sample(of: storage)
       let isImage = forced?.fits(sample) ?? !FormatProbe(sample).fitting.isEmpty
       guard !isImage,
-        let opened = try OpenedContainer.open(
-          storage, head: head, needsSize: needsSize, depth: containers.count, blocks)
+        let opened = try OpenedContainer.open(storage, head: head, self, depth: containers.count)
       else { break }
       containers.append(opened)
       storage = opened.storage

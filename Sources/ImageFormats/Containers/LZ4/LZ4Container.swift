@@ -30,8 +30,8 @@ struct LZ4Codec: StreamCodec {
 
   let source: any Storage
 
-  /// A block of 4 MiB, as it is stored, in liblz4's buffers, and beside them.
-  var cursorMemory: Int { 12 << 20 }
+  /// liblz4's buffers for blocks of 4 MiB.
+  var cursorMemory: Int { 9 << 20 }
 
   func cursor(
     at point: EntryPoint, length: UInt64?, _ points: EntryPoints

@@ -17,11 +17,10 @@ internal import DiskCore
   private var place: Place
   private var hasBegun: Bool
   private var isAtEnd = false
-  /// Bytes of the file that liblz4 still has to take, all of one block or of a header.
-  private var pending: [UInt8] = []
-  private var taken = 0
-  /// Where in the file they begin.
-  private var pendingPlace: UInt64 = 0
+  /// How many bytes of the file liblz4 still has to take, of one block or of a header.
+  private var left = 0
+  /// Where in the file they began.
+  private var begin: UInt64 = 0
   /// Whether the decoder has been given all of a frame but what follows its blocks.
   private var isEnding = false
   /// Of a frame that was entered at a block: liblz4 does not know of its content's checksum.
@@ -121,9 +120,8 @@ internal import DiskCore
       note(0)
       hasBegun = true
       place = .inFrame(frame, try Self.decoder())
-      pendingPlace = input.place
-      pending = try input.next(frame.headerSize, of: "an LZ4 frame's header").bytes
-      taken = 0
+      begin = input.place
+      left = frame.headerSize
       isEnding = false
       skipsChecksum = false
       window = []
@@ -145,14 +143,16 @@ internal import DiskCore
   private func step(
     _ frame: LZ4Frame, _ decoder: LZ4FrameStream, _ piece: inout MutableRawSpan
   ) throws(DiskError) -> Int {
+    if left > 0, try input.fill() == 0 { throw input.truncated("an LZ4 frame") }
     let step: StreamStep
     do throws(DecodingFailure) {
-      step = try decoder.step(
-        unsafe pending.span.bytes.extracting(taken..<pending.count), into: &piece)
+      step = try input.step(decoder, into: &piece, atMost: left)
     } catch {
-      throw input.failure(error, in: "an LZ4 block", at: pendingPlace)
+      guard isEnding else { throw input.failure(error, in: "an LZ4 block", at: begin) }
+      throw input.malformed(
+        "the size or the checksum of the LZ4 frame that ends here is wrong", at: begin)
     }
-    taken += step.taken
+    left -= step.taken
     position += UInt64(step.given)
     if step.given > 0, !frame.isIndependent, frame.hasEntryPoints {
       let new = piece._mutatingExtracting(0..<step.given)
@@ -162,10 +162,10 @@ internal import DiskCore
       if skipsChecksum { input.skip(UInt64(frame.contentChecksumSize)) }
       place = .betweenFrames
       window = []
-    } else if step.given == 0, taken == pending.count {
+    } else if step.given == 0, left == 0 {
       try nextBlock(frame)
     } else if step.given == 0, step.taken == 0 {
-      throw input.malformed("an LZ4 block is damaged", at: pendingPlace)
+      throw input.malformed("an LZ4 block is damaged", at: begin)
     }
     return step.given
   }
@@ -173,11 +173,12 @@ internal import DiskCore
   private func nextBlock(_ frame: LZ4Frame) throws(DiskError) {
     let what = "an LZ4 frame"
     guard !isEnding else { throw input.malformed("an LZ4 frame does not end where it says") }
-    pendingPlace = input.place
-    taken = 0
-    let field = try ByteReader(Array(input.peek(4))).u32(at: 0)
+    begin = input.place
+    guard let field = try? ByteReader(Array(input.peek(4))).u32(at: 0) else {
+      throw input.truncated(what)
+    }
     if field == 0 {
-      pending = try input.next(4 + (skipsChecksum ? 0 : frame.contentChecksumSize), of: what).bytes
+      left = 4 + (skipsChecksum ? 0 : frame.contentChecksumSize)
       isEnding = true
       return
     }
@@ -188,7 +189,7 @@ internal import DiskCore
     guard count <= frame.largestBlock else {
       throw input.malformed("an LZ4 block of \(count) bytes, more than its frame allows")
     }
-    pending = try input.next(4 + count + frame.blockChecksumSize, of: what).bytes
+    left = 4 + count + frame.blockChecksumSize
   }
 
   private func remember(_ bytes: RawSpan) {
@@ -202,7 +203,7 @@ internal import DiskCore
   private func stepLegacy(_ piece: inout MutableRawSpan) throws(DiskError) -> Int {
     if given == decoded.count {
       note(LZ4Codec.insideLegacy)
-      let pendingPlace = input.place
+      let begin = input.place
       guard let count = try? ByteReader(Array(input.peek(4))).u32(at: 0),
         count <= UInt32(LZ4Frame.longestLegacyBlock)
       else {
@@ -215,7 +216,7 @@ internal import DiskCore
       do throws(DecodingFailure) {
         decoded = try LZ4Block.decode(block, atMost: LZ4Frame.legacyBlock)
       } catch {
-        throw input.failure(error, in: "an LZ4 block", at: pendingPlace)
+        throw input.failure(error, in: "an LZ4 block", at: begin)
       }
       given = 0
     }
