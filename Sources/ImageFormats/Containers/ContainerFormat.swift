@@ -72,9 +72,13 @@ enum ExpectedSize: Sendable, Equatable {
     }
   }
 
-  /// The only one that there can be; nil also for a likely one where it must be right.
+  /// The only one that there can be; where it must be right, only what is certain: a gzip file can have
+  /// more members than the one whose length is at its end.
   func single(isNeeded: Bool) -> UInt64? {
-    if case .likely = self, isNeeded { return nil }
+    if isNeeded {
+      guard case .exact(let size) = self else { return nil }
+      return size
+    }
     guard let size = candidate(atLeast: 0) else { return nil }
     if case .oneOf = self, candidate(atLeast: size + 1) != nil { return nil }
     return size

@@ -70,7 +70,7 @@ extension OpenedContainer {
   /// How many containers may be around each other.
   static let mostNested = 4
   /// A stream that ends before this many decoded bytes is measured when it is opened.
-  static let measuredAtOnce: UInt64 = 4 << 20
+  static let measuredAtOnce: UInt64 = 1 << 20
 
   /// Opens `source` as a container where its first bytes say that it is one.
   ///

@@ -33,7 +33,7 @@ struct ContainerToolTests {
     for (number, command) in Self.commands.enumerated() {
       let seed = UInt64(round * 100 + number)
       var random = SeededRandom(seed: seed)
-      let count = Int.random(in: 5 << 20...7 << 20, using: &random)
+      let count = Int.random(in: 1_500_000...2_500_000, using: &random)
       try HostTools.withFolder { folder in
         let fixture = try CompressedFixture(folder, CompressedFixture.content(count, seed: seed))
         let line = command.line.replacing("IN", with: "disk.img")
@@ -41,14 +41,14 @@ struct ContainerToolTests {
         let first = try fixture.open("packed", keepsIndex: true)
         #expect(first.containers.map(\.name) == [command.container], "\(command.line)")
         #expect(first.disk.layers[0].description.format == "raw")
-        try fixture.check(first, seed: seed)
+        try fixture.check(first, seed: seed, reads: 10)
         #expect(first.facts("size exact") == ["yes"], "\(command.line)")
         #expect(first.containers.flatMap(\.notes) == [], "\(command.line)")
         // By what was found out the first time, where that is kept.
         let second = try fixture.open("packed", exact: false, keepsIndex: true)
         #expect(second.facts("size exact") == ["yes"], "\(command.line)")
         #expect(second.facts("entry points") == first.facts("entry points"), "\(command.line)")
-        try fixture.check(second, seed: seed &+ 1, reads: 10)
+        try fixture.check(second, seed: seed &+ 1, reads: 5)
       }
     }
   }
@@ -71,7 +71,7 @@ struct ContainerToolTests {
   @Test func manyThreads() throws {
     try HostTools.withFolder { folder in
       let fixture = try CompressedFixture(
-        folder, CompressedFixture.content(9 << 20, seed: 6))
+        folder, CompressedFixture.content(3 << 20, seed: 6))
       for line in ["gzip -c", "xz -0c", "zstd -qc", "bzip2 -c", "lz4 -qc"] {
         try fixture.shell("\(line) disk.img > packed")
         let image = try fixture.open("packed")
@@ -100,7 +100,7 @@ struct ContainerToolTests {
       try fixture.shell(
         "qemu-img convert -O qcow2 disk.img a.qcow2 && gzip a.qcow2 && "
           + "qemu-img convert -O vpc -o subformat=fixed,force_size=on disk.img b.vhd && xz -0 b.vhd && "
-          + "qemu-img create -q -u -f qcow2 -b a.qcow2.gz -F platter-packed c.qcow2 2M && "
+          + "qemu-img create -q -u -f qcow2 -b a.qcow2.gz -F raw c.qcow2 2M && "
           + "gzip -c disk.img > disk.gz")
       let inside = try fixture.open("a.qcow2.gz")
       #expect(inside.disk.layers[0].description.format == "qcow2")
@@ -108,6 +108,12 @@ struct ContainerToolTests {
       let footer = try fixture.open("b.vhd.xz")
       #expect(footer.disk.layers[0].description.format == "vhd")
       try fixture.check(footer, seed: 7, reads: 5)
+      // Without a format for its parent: an extension that nobody knows in place of the one that says.
+      var bytes = try fixture.bytes("c.qcow2")
+      let place = try #require(
+        (0..<4096).first { bytes[$0..<$0 + 4].elementsEqual([0xe2, 0x79, 0x2a, 0xca]) })
+      bytes.replaceSubrange(place..<place + 4, with: [0x12, 0x34, 0x56, 0x78])
+      try HostTools.write(bytes, to: fixture.path("c.qcow2"))
       let child = try fixture.open("c.qcow2")
       #expect(child.disk.layers.map(\.description.format) == ["qcow2", "qcow2"])
       #expect(child.containers.map(\.name) == ["gzip"])
