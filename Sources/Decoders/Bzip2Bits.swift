@@ -31,22 +31,33 @@ public enum Bzip2Bits {
 
   /// Where the next magic of either kind begins, at or after bit `start`; nil where there is none.
   public static func nextMagic(in bytes: [UInt8], from start: Int) -> Int? {
-    let table = canBeThird.span
-    let all = bytes.span
-    // A magic at bit b has its bits 16 to 23, shifted, within bytes b/8+2 and b/8+3.
-    var third = start / 8 + 2
-    while third + 4 <= all.count {
-      if table[Int(all[third])] {
-        let first = third - 2
-        var value: UInt64 = 0
-        for index in first..<min(first + 7, all.count) { value = value << 8 | UInt64(all[index]) }
-        let there = min(7, all.count - first) * 8
-        for shift in 0..<8 where there - shift >= magicBits && first * 8 + shift >= start {
-          let bits = value >> UInt64(there - shift - magicBits) & (1 << UInt64(magicBits) - 1)
-          if bits == blockMagic || bits == endMagic { return first * 8 + shift }
+    // Half of the time that bzip2 takes goes here if each byte's bounds are checked.
+    unsafe bytes.withUnsafeBufferPointer { all in
+      unsafe canBeThird.withUnsafeBufferPointer { table in
+        // A magic at bit b has all of byte b/8+2 in it, and reaches into byte b/8+6 at most.
+        var third = start / 8 + 2
+        while third + 4 <= all.count {
+          if unsafe table[Int(all[third])],
+            let found = unsafe magic(within: all[(third - 2)..<min(third + 5, all.count)])
+          {
+            let place = (third - 2) * 8 + found
+            if place >= start { return place }
+          }
+          third += 1
         }
+        return nil
       }
-      third += 1
+    }
+  }
+
+  /// At which shift, 0 to 7, one of the magics begins in up to seven bytes.
+  private static func magic(within bytes: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
+    var value: UInt64 = 0
+    for index in unsafe bytes.indices { value = value << 8 | UInt64(unsafe bytes[index]) }
+    let there = unsafe bytes.count * 8
+    for shift in 0..<8 where there - shift >= magicBits {
+      let bits = value >> UInt64(there - shift - magicBits) & (1 << UInt64(magicBits) - 1)
+      if bits == blockMagic || bits == endMagic { return shift }
     }
     return nil
   }
@@ -62,13 +73,20 @@ public enum Bzip2Bits {
     var result = Array("BZh".utf8) + [UInt8(ascii: "0") + level]
     result.reserveCapacity(bits.count / 8 + 20)
     let shift = UInt8(bits.lowerBound % 8)
-    let all = bytes.span
     let whole = bits.count / 8
     let first = bits.lowerBound / 8
-    for index in first..<first + whole {
-      // Beyond the last byte only for a shift of 0.
-      let next = shift == 0 ? 0 : all[index + 1] >> (8 - shift)
-      result.append(all[index] << shift | next)
+    unsafe bytes.withUnsafeBufferPointer { all in
+      unsafe result.append(
+        contentsOf: [UInt8](unsafeUninitializedCapacity: whole) { target, count in
+          for index in 0..<whole {
+            // Behind the last bit is a magic, so there is a next byte.
+            let pair: UInt16 =
+              unsafe UInt16(all[first + index]) << 8
+              | UInt16(all[min(first + index + 1, all.count - 1)])
+            unsafe target[index] = UInt8(truncatingIfNeeded: (pair << UInt16(shift)) >> 8)
+          }
+          count = whole
+        })
     }
     // The bits that are left, and the stream's end behind them: its checksum is that of its only block.
     var pending = number(at: bits.lowerBound + whole * 8, bits.count % 8, in: bytes) ?? 0

@@ -58,6 +58,7 @@ final class SeekableStream: BlockDecoder {
 
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
     if let bytes = passed.take(index), buffer.copy(from: bytes) { return }
+    try activity.check()
     let start = index * Self.blockSize
     var done = 0
     while done < buffer.byteCount {

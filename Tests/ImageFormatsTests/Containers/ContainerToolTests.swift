@@ -68,6 +68,21 @@ struct ContainerToolTests {
     }
   }
 
+  @Test func cancelling() throws {
+    try HostTools.withFolder { folder in
+      let fixture = try CompressedFixture(folder, CompressedFixture.content(3 << 20, seed: 12))
+      try fixture.shell("xz -0c disk.img > packed")
+      let image = try fixture.open("packed")
+      _ = try image.byte(at: 5)
+      image.containers[0].cancel()
+      let error = #expect(throws: DiskError.self) { try image.byte(at: (3 << 20) - 1) }
+      #expect(error?.systemError == 4)
+      #expect(image.containers[0].progress == nil)
+      // What is decoded already stays.
+      #expect(try image.byte(at: 6) == fixture.content[6])
+    }
+  }
+
   @Test func manyThreads() throws {
     try HostTools.withFolder { folder in
       let fixture = try CompressedFixture(
