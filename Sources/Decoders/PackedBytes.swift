@@ -17,12 +17,14 @@ public struct PackedBytes: Sendable, Equatable {
       return
     }
     let bound = ZSTD_compressBound(bytes.count)
-    packed = unsafe [UInt8](unsafeUninitializedCapacity: bound) { target, count in
+    let result = unsafe [UInt8](unsafeUninitializedCapacity: bound) { target, count in
       let result = unsafe bytes.withUnsafeBytes { bytes in
         unsafe ZSTD_compress(target.baseAddress, bound, bytes.baseAddress, bytes.count, 1)
       }
       count = ZSTD_isError(result) == 0 ? result : 0
     }
+    // Without the room that was not needed.
+    packed = unsafe result.withUnsafeBufferPointer { bytes in unsafe Array(bytes) }
   }
 
   public var isEmpty: Bool { packed.isEmpty }

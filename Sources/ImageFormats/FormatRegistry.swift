@@ -30,10 +30,15 @@ public struct FormatProbe: Sendable {
   /// The name of a format that Platter knows but does not read yet.
   public let recognised: String?
 
+  /// Whether it is an image, read or not: then it is no container, whatever it begins with.
+  let isImage: Bool
+
   public init(_ sample: ImageSample) {
     fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
+    let unread = UnreadFormat.name(of: sample)
+    isImage = unread != nil || !fitting.isEmpty
     recognised =
-      UnreadFormat.name(of: sample)
+      unread
       ?? ContainerRegistry.container(fitting: sample.head).map { "\($0.name) data" }
   }
 

@@ -23,7 +23,7 @@ struct Unpacking {
       let head = try ImageSample.head(of: storage)
       guard ContainerRegistry.container(fitting: head) != nil else { break }
       let sample = try sample(of: storage)
-      let isImage = forced?.fits(sample) ?? !FormatProbe(sample).fitting.isEmpty
+      let isImage = forced?.fits(sample) ?? FormatProbe(sample).isImage
       guard !isImage,
         let opened = try OpenedContainer.open(storage, head: head, self, depth: containers.count)
       else { break }
