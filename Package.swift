@@ -40,11 +40,18 @@ let package = Package(
     .systemLibrary(
       name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CLZMA", pkgConfig: "liblzma", providers: [.apt(["liblzma-dev"])]),
+    .systemLibrary(name: "CBzip2", providers: [.apt(["libbz2-dev"])]),
+    .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
     .target(
-      name: "Decoders", dependencies: ["CDeflate", "CZstd"], swiftSettings: strict),
-    .target(name: "ImageFormats", dependencies: ["Decoders", "DiskCore"], swiftSettings: strict),
+      name: "Decoders", dependencies: ["CBzip2", "CDeflate", "CLZ4", "CLZMA", "CZlib", "CZstd"],
+      swiftSettings: strict),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Digests", dependencies: ["CCrypto", "DiskCore"], swiftSettings: strict),
+    .target(
+      name: "ImageFormats", dependencies: ["Decoders", "Digests", "DiskCore"],
+      swiftSettings: strict),
     .target(
       name: "Overlays", dependencies: ["Digests", "DiskCore", "ImageFormats"],
       swiftSettings: strict),
@@ -77,10 +84,11 @@ let package = Package(
     .testTarget(
       name: "DecodersTests", dependencies: ["Decoders", "TestSupport"], swiftSettings: tests),
     .testTarget(
-      name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
+      name: "ImageFormatsTests",
+      dependencies: ["Decoders", "ImageFormats", "TestSupport"],
       swiftSettings: tests),
     .testTarget(
-      name: "OverlaysTests", dependencies: ["ImageFormats", "Overlays", "TestSupport"],
+      name: "OverlaysTests", dependencies: ["Digests", "ImageFormats", "Overlays", "TestSupport"],
       swiftSettings: tests),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "TestSupport"],

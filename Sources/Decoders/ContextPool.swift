@@ -40,4 +40,8 @@ public enum DecodingFailure: Error {
   case damaged
   /// It holds more than the block may.
   case tooLong
+  /// Decoding it needs more memory than is given to it.
+  case tooLarge
+  /// It uses what this library does not know.
+  case unknownMethod
 }

@@ -30,9 +30,16 @@ public struct FormatProbe: Sendable {
   /// The name of a format that Platter knows but does not read yet.
   public let recognised: String?
 
+  /// Whether it is an image, read or not: then it is no container, whatever it begins with.
+  let isImage: Bool
+
   public init(_ sample: ImageSample) {
     fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
-    recognised = UnreadFormat.name(of: sample)
+    let unread = UnreadFormat.name(of: sample)
+    isImage = unread != nil || !fitting.isEmpty
+    recognised =
+      unread
+      ?? ContainerRegistry.container(fitting: sample.head).map { "\($0.name) data" }
   }
 
   /// The format to open the image with.

@@ -11,15 +11,26 @@ struct ImageChain {
     let image: ParsedImage
     /// How its format was found, where that is worth saying.
     let remark: String?
+    /// What is around the image, outermost first.
+    let containers: [OpenedContainer]
     /// Its own file and those that it names.
     private let files: Set<FileIdentity>
 
-    init(of storage: any Storage, image: ParsedImage, remark: String?) {
+    init(
+      of storage: any Storage, image: ParsedImage, remark: String?,
+      _ containers: [OpenedContainer] = []
+    ) {
+      self.containers = containers
       path = storage.path
       self.image = image
       self.remark = remark
       let named = image.layers.lazy.flatMap(\.files).flatMap(\.parts)
       files = Set(storage.parts.compactMap(\.identity)).union(named.compactMap(\.identity))
+    }
+
+    /// What to know of it and of what is around it.
+    var notes: [String] {
+      containers.flatMap(\.notes) + image.layers.flatMap(\.description.notes)
     }
 
     func holds(_ storage: any Storage) -> Bool {
@@ -31,6 +42,7 @@ struct ImageChain {
   private(set) var levels: [Level] = []
   /// What to know before trusting it.
   private(set) var notes: [String] = []
+  private let unpacking: Unpacking
 
   var layers: [any ImageLayer] { levels.flatMap(\.image.layers) }
 
@@ -45,20 +57,26 @@ struct ImageChain {
   }
 
   /// Of what is open already.
-  init(_ levels: [Level]) { self.levels = levels }
+  init(_ levels: [Level]) {
+    self.levels = levels
+    unpacking = Unpacking(blocks: BlockCache(), needsSize: false, indexFolder: nil)
+  }
 
   /// Opens the image at `path` and everything that it stands on.
   ///
+  /// - Parameter blocks: keeps what is decoded of compressed files.
   /// - Throws: what opening one of them throws; `notFound` for a missing parent, naming where it was
   ///   looked for and what would fit; `malformed` for a chain that comes back to itself or is deeper
   ///   than `deepest`; `invalidRequest` for more parents given than there are.
-  init(path: String, options: ImageOptions) throws(DiskError) {
+  init(path: String, options: ImageOptions, _ blocks: BlockCache) throws(DiskError) {
+    unpacking = Unpacking(
+      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder)
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
-    let top = try ImageSource(path: path, format: options.format)
+    let top = try ImageSource(path: path, format: options.format, unpacking)
     try add(try top.parsed(files))
     if let warning = top.warning { notes.append(warning) }
-    notes += levels[0].image.layers.flatMap(\.description.notes)
+    notes += levels[0].notes
     while let child = levels.last, let reference = child.image.parent {
       guard levels.count < Self.deepest else {
         throw DiskError(
@@ -69,7 +87,7 @@ struct ImageChain {
         // Where nothing names the parent, its format is only that of those that are looked at.
         let hint = reference.isByIdentityOnly ? nil : reference.format
         let source = try ImageSource(
-          path: path, format: hint, joinsParts: reference.joinsParts)
+          path: path, format: hint, joinsParts: reference.joinsParts, unpacking)
         try check(source.storage, against: child)
         let level = try source.parsed(files)
         if let doubt = reference.doubt(level.image) {
@@ -114,7 +132,7 @@ struct ImageChain {
 
   private mutating func note(of level: Level) {
     let name = printable(PathParts(level.path).name)
-    notes += ([level.remark].compactMap(\.self) + level.image.layers.flatMap(\.description.notes))
+    notes += ([level.remark].compactMap(\.self) + level.notes)
       .map { "\(name): \($0)" }
   }
 
@@ -147,7 +165,8 @@ struct ImageChain {
         continue
       }
       try check(storage, against: child)
-      let level = try ImageSource(named: storage, format: reference.format).parsed(files)
+      let level = try ImageSource(named: storage, format: reference.format, unpacking)
+        .parsed(files)
       guard let doubt = reference.refusal(level.image) else { return accepted(level, reference) }
       refusal = refusal ?? Self.refusal(storage.path, doubt, child)
     }

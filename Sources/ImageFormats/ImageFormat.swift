@@ -34,8 +34,30 @@ public struct ImageSample: Sendable {
 
   public init(of source: any Storage) throws(DiskError) {
     size = source.size
-    head = try source.reader(at: .start, count: Int(min(4096, source.size)))
+    head = try Self.head(of: source)
     let count = min(1024, source.size)
     tail = try source.reader(at: FileOffset(source.size - count), count: Int(count))
+  }
+
+  /// Of the decoded bytes of a compressed file. Its end counts only where it can be read, and without
+  /// decoding a lot: otherwise the first bytes alone say what it is.
+  ///
+  /// - Parameter always: whether it may be a lot.
+  init(of source: DecodedStorage, readsTail always: Bool) throws(DiskError) {
+    size = source.size
+    head = try Self.head(of: source)
+    let count = min(1024, source.size)
+    let place = FileOffset(source.size - count)
+    let isNear = source.stream.distance(to: place.bytes) <= Self.nearTail
+    tail =
+      (always || isNear ? try? source.reader(at: place, count: Int(count)) : nil)
+      ?? ByteReader([], path: source.path, base: place.bytes)
+  }
+
+  /// What is decoded at once to look at an image's last bytes: a tenth of a second.
+  private static let nearTail: UInt64 = 48 << 20
+
+  static func head(of source: any Storage) throws(DiskError) -> ByteReader {
+    try source.reader(at: .start, count: Int(min(4096, source.size)))
   }
 }

@@ -12,6 +12,11 @@ public struct ImageOptions: Sendable, Hashable {
   public var snapshot: String?
   /// `--cache-size`: how many bytes of decoded blocks are kept.
   public var cacheSize: Int
+  /// Whether the disk's size must be right. Otherwise that of a compressed stream that does not say how
+  /// long it is can be a guess, and opening it does not wait for its end.
+  public var needsExactSize = true
+  /// Where it is kept what was found out of compressed streams; nil to keep nothing.
+  public var indexFolder: String? = CacheFolder.standard
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],
@@ -36,6 +41,8 @@ public struct OpenImage: Sendable {
   public let notes: [String]
   /// How the format was chosen, where that was not plain and is not among the notes.
   public let remark: String?
+  /// What is around the image and those below it, each chain's outermost first.
+  public let containers: [OpenedContainer]
   /// The older states that can be shown beside this one; none of a snapshot.
   public let snapshots: [DiskSnapshot]
   /// What was decoded of it and its snapshots.
@@ -46,9 +53,10 @@ public struct OpenImage: Sendable {
   /// - Throws: `notFound`, `permissionDenied`, `invalidRequest` (a directory, an empty file, an
   ///   unknown format), `unsupported`, `malformed`, `truncated`, always naming the file.
   public init(path: String, options: ImageOptions = ImageOptions()) throws(DiskError) {
-    let chain = try ImageChain(path: path, options: options)
     let blocks = BlockCache(capacity: options.cacheSize)
     self.blocks = blocks
+    let chain = try ImageChain(path: path, options: options, blocks)
+    containers = chain.levels.flatMap(\.containers)
     let snapshots = DiskSnapshot.all(of: chain, blocks)
     self.path = path
     notes = chain.notes

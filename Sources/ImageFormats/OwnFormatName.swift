@@ -9,6 +9,10 @@ public enum OwnFormatName {
   /// told can open it.
   public static let snapshot = prefix + "state"
 
+  /// Of a base that is inside a container: compressed. Its format is found by content, which nobody but
+  /// whoever compressed it can have put there.
+  public static let packed = prefix + "packed"
+
   /// What is recorded of a base.
   ///
   /// - Parameter name: of the format in the registry.

@@ -21,7 +21,8 @@ struct QEMUFileName: Sendable {
   /// - Parameter format: QEMU's name for it; nil where the image does not say.
   func parent(format: String?) -> ParentReference {
     var reference = ParentReference(
-      name: name, paths: paths, format: format.map(Self.registryName))
+      name: name, paths: paths,
+      format: format.flatMap { $0 == OwnFormatName.packed ? nil : Self.registryName($0) })
     reference.joinsParts = format.flatMap(OwnFormatName.registryName) != nil
     if let format, Self.deviceDrivers.contains(format) {
       reference.obstacle =

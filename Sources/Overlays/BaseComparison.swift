@@ -1,3 +1,4 @@
+public import Digests
 public import DiskCore
 
 /// How the files of a base differ from what an overlay recorded of them.

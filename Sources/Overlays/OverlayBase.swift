@@ -1,3 +1,4 @@
+public import Digests
 internal import DiskCore
 
 /// What an overlay's changes are changes of.

@@ -1,3 +1,4 @@
+internal import Digests
 public import DiskCore
 internal import Glibc
 public import ImageFormats
@@ -43,6 +44,7 @@ extension OverlayBase {
   /// QEMU's name for the base's format where QEMU reads it as we do; otherwise one that QEMU refuses.
   private static func format(of image: OpenImage, _ options: ImageOptions) -> String {
     guard options.snapshot == nil else { return OwnFormatName.snapshot }
+    guard image.containers.isEmpty else { return OwnFormatName.packed }
     let layers = image.disk.layers.map(\.description)
     let name = layers[0].format
     let other = OwnFormatName.text(of: name)

@@ -1,3 +1,4 @@
+internal import Digests
 public import DiskCore
 internal import ImageFormats
 

@@ -18,8 +18,14 @@ struct InfoCommand: ParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  private var options: ImageOptions {
+    var options = image.options
+    options.needsExactSize = false
+    return options
+  }
+
   func run() throws {
-    let opened = try image.open()
+    let opened = try OpenImage(path: image.image, options: options)
     let report = InfoReport(opened, try image.table(of: opened))
     try Terminal.print(json ? JSON.text(of: report, pretty: true) + "\n" : report.text)
   }
@@ -32,7 +38,14 @@ extension InfoReport {
       "\(printable(path)): \(format)\(subformat.map { ", \($0)" } ?? ""), "
         + "\(sizeText(virtualSize)) (\(virtualSize) bytes)"
     ]
-    for (index, layer) in chain.enumerated() { lines.append(text(of: layer, isTop: index == 0)) }
+    for (index, layer) in chain.enumerated() {
+      lines.append(text(of: layer, isTop: index == 0))
+      for container in layer.containers ?? [] {
+        let details = container.details.sorted { $0.key < $1.key }
+          .map { "\($0.key) \(printable($0.value))" }
+        lines.append("    in \(container.format): \(details.joined(separator: ", "))")
+      }
+    }
     let inside = snapshots.filter { $0.kind == DiskSnapshot.Kind.inside.rawValue }
     if !inside.isEmpty {
       lines.append("  snapshots: " + inside.map { printable($0.name) }.joined(separator: ", "))

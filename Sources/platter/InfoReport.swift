@@ -14,6 +14,19 @@ struct InfoReport: Encodable {
     /// What the layer's files occupy, in bytes.
     let storedSize: UInt64
     let details: [String: String]
+    /// What is around the image in its file, outermost first; absent where nothing is.
+    let containers: [Container]?
+  }
+
+  /// Compression around an image.
+  struct Container: Encodable {
+    /// `gzip`, `xz`, …
+    let format: String
+    /// In bytes, decoded.
+    let size: UInt64
+    /// Whether that is certain.
+    let sizeExact: Bool
+    let details: [String: String]
   }
 
   struct FileSystem: Encodable {
@@ -86,7 +99,8 @@ struct InfoReport: Encodable {
         path: path, format: description.format,
         subformat: description.subformat, virtualSize: layer.size,
         storedSize: layer.files.reduce(0) { $0 + $1.allocatedBytes },
-        details: Dictionary(description.details.map { ($0.name, $0.value) }) { first, _ in first })
+        details: Dictionary(description.details.map { ($0.name, $0.value) }) { first, _ in first },
+        containers: Self.containers(image.containers.filter { $0.path == path }))
     }
     snapshots = image.snapshots.map { snapshot in
       Snapshot(
@@ -105,5 +119,14 @@ struct InfoReport: Encodable {
     }
     fileSystem = FileSystem(in: disk)
     notes = [image.remark].compactMap(\.self) + image.notes + table.notes
+  }
+
+  private static func containers(_ opened: [OpenedContainer]) -> [Container]? {
+    guard !opened.isEmpty else { return nil }
+    return opened.map { container in
+      Container(
+        format: container.name, size: container.size, sizeExact: container.isSizeExact,
+        details: Dictionary(container.facts.map { ($0.name, $0.value) }) { first, _ in first })
+    }
   }
 }

@@ -84,6 +84,8 @@ struct MountCommand: ParsableCommand {
     options.parents = options.parents.map(absolute)
     options.allowedPaths = options.allowedPaths.map(absolute)
     options.cacheSize = cacheSize.bytes
+    // Who only looks need not wait for the end of a compressed stream.
+    options.needsExactSize = changes != .refused
     let request = MountRequest(
       image: absolute(image.image), imageOptions: options, mountPoint: point,
       sectorSize: image.sectorSize, partition: partition, cache: cache, changes: changes,

@@ -1,3 +1,4 @@
+import Digests
 import DiskCore
 import TestSupport
 import Testing

@@ -2,6 +2,7 @@ import DiskCore
 import TestSupport
 import Testing
 
+@testable import Digests
 @testable import Overlays
 
 /// How a base is known again.

@@ -66,6 +66,7 @@ class Session:
             "PATH": f"{self.bin}:{SYSTEM_PATH}",
             "HOME": str(self.folder),
             "XDG_RUNTIME_DIR": str(user.runtime),
+            "XDG_CACHE_HOME": str(user.runtime / "cache"),
             "TMPDIR": tempfile.gettempdir(),
             "LC_ALL": "C.UTF-8",
             # mtools refuses images whose size is no whole number of their geometry's cylinders.

@@ -17,7 +17,9 @@ from .session import SYSTEM_PATH, Session
 session: Session = None  # Made by conftest.py before any test is read.
 
 PACKAGES = {
-    "blkid": "util-linux", "cc": "gcc", "debugfs": "e2fsprogs", "dosbox": "dosbox", "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs",
+    "blkid": "util-linux", "bzip2": "bzip2", "cc": "gcc", "debugfs": "e2fsprogs", "dosbox": "dosbox",
+    "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs", "gzip": "gzip", "lz4": "lz4",
+    "xz": "xz-utils", "zstd": "zstd",
     "fio": "fio", "losetup": "mount", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools",
     "mkswap": "util-linux",
     "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux",

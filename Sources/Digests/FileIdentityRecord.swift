@@ -1,8 +1,7 @@
-internal import Digests
 public import DiskCore
 
-/// How a file of the base is known again: what it looked like when the overlay was made or was last
-/// tied to it.
+/// How a stored file is known again: what it looked like when something was tied to it, an overlay or a
+/// kept index.
 public struct FileIdentityRecord: Sendable, Equatable {
   /// A piece of the stored file and its digest.
   public struct Sample: Sendable, Equatable {
@@ -124,7 +123,7 @@ extension FileIdentityRecord {
   }
 }
 
-/// One way in which a file is not as an overlay recorded it.
+/// One way in which a file is not as it was recorded.
 public enum FileDifference: Sendable, Equatable {
   /// In bytes.
   case size(recorded: UInt64, found: UInt64)
@@ -134,7 +133,7 @@ public enum FileDifference: Sendable, Equatable {
   /// Only when it was changed; not that it was.
   case time
 
-  /// Whether the overlay's changes no longer belong to this file.
+  /// Whether what was tied to the file no longer belongs to it.
   public var isOfContent: Bool { self != .time }
 }
 

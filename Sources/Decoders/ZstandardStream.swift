@@ -1,0 +1,44 @@
+internal import CZstd
+
+/// A Zstandard frame (RFC 8878), or a skippable one, by libzstd.
+@safe public final class ZstandardStream: StreamDecoder {
+  /// Frames whose window is larger are refused, as `zstd -d` refuses them without `--long`: the
+  /// logarithm of 128 MiB.
+  public static let largestWindowLog: UInt32 = 27
+
+  private let context: OpaquePointer
+
+  /// At a frame's start; nil where there is no memory.
+  public init?() {
+    guard let context = unsafe ZSTD_createDCtx() else { return nil }
+    unsafe self.context = context
+    let result = unsafe ZSTD_DCtx_setParameter(
+      context, ZSTD_d_windowLogMax, CInt(Self.largestWindowLog))
+    if ZSTD_isError(result) != 0 { return nil }
+  }
+
+  deinit { _ = unsafe ZSTD_freeDCtx(context) }
+
+  /// At the end of a frame it can go on with the next one.
+  public func step(
+    _ input: RawSpan, into output: inout MutableRawSpan
+  ) throws(DecodingFailure) -> StreamStep {
+    var step = StreamStep(taken: 0, given: 0, isAtEnd: false)
+    let left = unsafe input.withUnsafeBytes { input in
+      unsafe output.withUnsafeMutableBytes { output in
+        var source = unsafe ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
+        var target = unsafe ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
+        let left = unsafe ZSTD_decompressStream(context, &target, &source)
+        step.taken = unsafe source.pos
+        step.given = unsafe target.pos
+        return left
+      }
+    }
+    guard ZSTD_isError(left) == 0 else {
+      throw ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge
+        ? .tooLarge : .damaged
+    }
+    step.isAtEnd = left == 0
+    return step
+  }
+}

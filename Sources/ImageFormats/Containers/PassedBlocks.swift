@@ -1,0 +1,49 @@
+internal import DiskCore
+internal import Synchronization
+
+/// The last blocks that a decoder came by on its way to another one.
+///
+/// Readers that run ahead ask for neighbouring blocks in any order; where entry points are far apart,
+/// going back for the one before would mean to decode all of it again.
+final class PassedBlocks: Sendable {
+  /// How many bytes before its target a decoder keeps what it comes by.
+  static let reach = 4 * SeekableStream.blockSize
+  /// How many blocks are kept, oldest out first.
+  private static let most = 8
+
+  private let blocks = Mutex<[(index: UInt64, bytes: [UInt8])]>([])
+
+  /// Whether to keep blocks that lie between a decoder and its target.
+  func isWorthwhile(distance: UInt64, toEntry: UInt64) -> Bool {
+    distance >= SeekableStream.blockSize && toEntry > 2 * Self.reach
+  }
+
+  func keep(_ bytes: [UInt8], _ index: UInt64) {
+    blocks.withLock { blocks in
+      if blocks.count == Self.most { blocks.removeFirst() }
+      blocks.append((index, bytes))
+    }
+  }
+
+  /// Gives a block to the cache, which keeps it from then on.
+  func take(_ index: UInt64) -> [UInt8]? {
+    blocks.withLock { blocks in
+      blocks.firstIndex { $0.index == index }.map { blocks.remove(at: $0).bytes }
+    }
+  }
+}
+
+extension MutableRawSpan {
+  /// Takes all of its bytes from `source`, from `start` on; false where there are fewer.
+  mutating func copy(from source: [UInt8], startingAt start: Int = 0) -> Bool {
+    let count = byteCount
+    guard start >= 0, start <= source.count, source.count - start >= count else { return false }
+    unsafe withUnsafeMutableBytes { target in
+      unsafe source.withUnsafeBytes { bytes in
+        unsafe target.copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
+      }
+    }
+    return true
+  }
+}

@@ -1,0 +1,89 @@
+internal import Decoders
+internal import DiskCore
+
+/// A file's bytes one after the other, for a decoder.
+struct StoredInput {
+  /// How much is read at once, in bytes.
+  static let piece = 128 << 10
+
+  let storage: any Storage
+  private var buffer: [UInt8] = []
+  /// Where in the buffer the next byte is.
+  private var start = 0
+  /// Where in the file the buffer ends.
+  private var end: UInt64
+
+  /// From `offset` on.
+  init(_ storage: any Storage, at offset: UInt64) {
+    self.storage = storage
+    end = offset
+  }
+
+  /// Where in the file the next byte is.
+  var place: UInt64 { end - UInt64(buffer.count - start) }
+
+  /// Lets `decoder` take from the bytes that are in memory, and goes past what it took.
+  ///
+  /// - Parameter most: how many bytes it may take.
+  mutating func step(
+    _ decoder: any StreamDecoder, into output: inout MutableRawSpan, atMost most: Int = .max
+  ) throws(DecodingFailure) -> StreamStep {
+    let count = min(most, buffer.count - start)
+    let step = try decoder.step(
+      unsafe buffer.span.bytes.extracting(start..<start + count), into: &output)
+    start += step.taken
+    return step
+  }
+
+  /// Goes past `count` bytes, at most to the end of the file.
+  mutating func skip(_ count: UInt64) {
+    if count <= UInt64(buffer.count - start) {
+      start += Int(count)
+    } else {
+      let place = place
+      end = count < storage.size - min(place, storage.size) ? place + count : storage.size
+      buffer = []
+      start = 0
+    }
+  }
+
+  /// Sees to it that at least `count` bytes are in memory where the file has that many left.
+  ///
+  /// - Returns: how many there are.
+  mutating func fill(_ count: Int = 1) throws(DiskError) -> Int {
+    let left = buffer.count - start
+    guard left < count, end < storage.size else { return left }
+    let more = Int(min(UInt64(max(Self.piece, count - left)), storage.size - end))
+    var bytes = Array(buffer[start...])
+    bytes += try storage.bytes(at: FileOffset(end), count: more)
+    buffer = bytes
+    start = 0
+    end += UInt64(more)
+    return buffer.count
+  }
+
+  /// The next `count` bytes, not taken; fewer at the end of the file.
+  mutating func peek(_ count: Int) throws(DiskError) -> ArraySlice<UInt8> {
+    let there = try fill(count)
+    return buffer[start..<start + min(count, there)]
+  }
+
+  /// The next `count` bytes.
+  ///
+  /// - Throws: `truncated` where the file ends before.
+  mutating func next(_ count: Int, of what: String) throws(DiskError) -> ByteReader {
+    let place = place
+    let bytes = try peek(count)
+    guard bytes.count == count else { throw truncated(what) }
+    start += count
+    return ByteReader(Array(bytes), path: storage.path, base: place)
+  }
+
+  func truncated(_ what: String) -> DiskError {
+    DiskError(.truncated, "the file ends within \(what)", path: storage.path, offset: storage.size)
+  }
+
+  func malformed(_ message: String, at place: UInt64? = nil) -> DiskError {
+    DiskError(.malformed, message, path: storage.path, offset: place ?? self.place)
+  }
+}

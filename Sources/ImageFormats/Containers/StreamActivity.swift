@@ -1,0 +1,32 @@
+internal import DiskCore
+internal import Glibc
+internal import Synchronization
+
+/// What goes on in a stream's decoders, and the switch that ends it.
+final class StreamActivity: Sendable {
+  private let isCancelled = Atomic(false)
+  private let isOutgrown = Atomic(false)
+  private let place = Mutex<(decoded: UInt64, target: UInt64)?>(nil)
+  /// Keeps what was found out, where that is worth it.
+  let keep: @Sendable (EntryPoints) -> Void
+
+  init(keep: @escaping @Sendable (EntryPoints) -> Void) { self.keep = keep }
+
+  /// Ends what is being decoded, and all that is asked for from now on, with an error.
+  func cancel() { isCancelled.store(true, ordering: .relaxed) }
+
+  /// - Throws: `inputOutput` with EINTR after `cancel()`.
+  func check() throws(DiskError) {
+    guard isCancelled.load(ordering: .relaxed) else { return }
+    throw DiskError(.inputOutput, "decoding was interrupted", systemError: EINTR)
+  }
+
+  func progress(_ place: (UInt64, UInt64)?) { self.place.withLock { $0 = place } }
+
+  /// How far a long way through the stream is, in decoded bytes; nil where nobody is on one.
+  var progress: (decoded: UInt64, target: UInt64)? { place.withLock { $0 } }
+
+  /// The stream is longer than was thought when it was opened.
+  func outgrown() { isOutgrown.store(true, ordering: .relaxed) }
+  var wasOutgrown: Bool { isOutgrown.load(ordering: .relaxed) }
+}

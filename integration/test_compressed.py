@@ -1,0 +1,143 @@
+"""Images in gzip, xz, zstd, bzip2 and LZ4: as if they were not compressed."""
+
+import json
+import os
+import shutil
+import time
+import zlib
+
+import pytest
+
+from support.files import MIB, digest, noise, read_at, write_at
+from support.shell import attempt, mounted, needs, refused, run
+
+pytestmark = needs("gzip", "xz", "zstd", "bzip2", "lz4")
+
+TOOLS = {"gz": "gzip -1 -c", "xz": "xz -0 -c", "zst": "zstd -q -c", "bz2": "bzip2 -c",
+         "lz4": "lz4 -q -c"}
+
+
+@pytest.fixture(params=TOOLS)
+def packed(request, disk, library):
+    """The disk, which is sparse, compressed."""
+    path = library / f"disk.img.{request.param}"
+    if not path.exists():
+        run(f"{TOOLS[request.param]} {disk} > {path}")
+    return path
+
+
+def info(image):
+    return json.loads(run(f"platter info --json {image}").out)
+
+
+def test_shows_what_is_inside(packed, disk):
+    plain, found = info(disk), info(packed)
+    for field in ("format", "virtualSize", "partitionTable", "partitions", "fileSystem"):
+        assert found.get(field) == plain.get(field), field
+    assert found["chain"][0]["containers"][0]["size"] == os.stat(disk).st_size
+    assert run(f"platter hash {packed}").out.split()[0] == digest(disk)
+    with mounted(packed) as mnt:
+        assert os.stat(mnt / "disk").st_size == os.stat(disk).st_size
+        assert {"p1", "p2"} <= set(os.listdir(mnt))
+        run(f"cmp {disk} {mnt}/disk")
+    assert info(packed)["chain"][0]["containers"][0]["sizeExact"]
+
+
+def test_as_it_stands(packed):
+    assert run(f"platter hash --format raw {packed}").out.split()[0] == digest(packed)
+
+
+@needs("qemu-img")
+def test_overlay(packed, disk, home):
+    base = home / packed.name
+    shutil.copy(packed, base)
+    with mounted(base, "--overlay work.qcow2") as mnt:
+        write_at(mnt / "disk", 3 * MIB + 5, b"written")
+        # The stored file is locked.
+        assert attempt(f"qemu-io -f raw -c quit {base}").status != 0
+    with mounted(base, "--overlay work.qcow2") as mnt:
+        assert read_at(mnt / "disk", 3 * MIB + 5, 7) == b"written"
+        start = info(disk)["partitions"][0]["start"]
+        assert read_at(mnt / "p1", 0, 512) == read_at(disk, start, 512)
+    assert digest(base) == digest(packed)
+    # The overlay alone leads to its base.
+    assert info("work.qcow2")["chain"][1]["containers"][0]["format"]
+    # QEMU would take the compressed bytes for the disk.
+    assert attempt("qemu-img convert -O raw work.qcow2 out.img").status != 0
+    # The stored file is what the overlay belongs to.
+    with open(base, "ab") as file:
+        file.write(bytes(8))
+    refused(f"platter mount --overlay work.qcow2 {base} mnt", "is not what it was")
+
+
+def test_cannot_be_written_in_place(packed, home):
+    (home / "mnt").mkdir()
+    refused(f"platter mount --write {packed} mnt", "--overlay FILE")
+
+
+def bomb(path, mebibytes):
+    """gzip of so many MiB of zeros: one piece again and again, each of which stands alone."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    piece = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(mebibytes):
+        checksum = zlib.crc32(bytes(MIB), checksum)
+    with open(path, "wb") as file:
+        file.write(bytes.fromhex("1f8b0800000000000003"))
+        for _ in range(mebibytes):
+            file.write(piece)
+        file.write(zlib.compressobj(9, zlib.DEFLATED, -15).flush())
+        file.write(checksum.to_bytes(4, "little") + (mebibytes * MIB % 2**32).to_bytes(4, "little"))
+
+
+def test_bomb(home):
+    """4 MB that inflates to 4 GiB: its first byte at once, no file on the way."""
+    bomb("bomb.gz", 4096)
+    assert os.stat("bomb.gz").st_size < 5 * MIB
+    begin = time.monotonic()
+    with mounted("bomb.gz") as mnt:
+        assert read_at(mnt / "disk", 0, 4096) == bytes(4096)
+        first = time.monotonic() - begin
+        assert os.stat(mnt / "disk").st_size == 4096 * MIB
+        daemon = json.loads((mnt / "status.json").read_text())["daemonPid"]
+        files = [os.readlink(f"/proc/{daemon}/fd/{name}")
+                 for name in os.listdir(f"/proc/{daemon}/fd")]
+        assert not [name for name in files if "deleted" in name]
+    # 0.2 s on a machine that does nothing else.
+    assert first < 1.0, first
+
+
+# LZ4 without checksums of its blocks knows of a bad one only by the sum of all.
+@pytest.mark.parametrize("tool", [*list(TOOLS.values())[:-1], "lz4 -q -c -BX"])
+def test_damage(tool, home):
+    """EIO for what a bad byte touches; what is before it can be read."""
+    content = noise(5, 12 * MIB)
+    (home / "disk.img").write_bytes(content)
+    run(f"{tool} disk.img > packed")
+    middle = os.stat("packed").st_size // 2
+    byte = read_at("packed", middle, 1)[0]
+    write_at("packed", middle, bytes([byte ^ 4]))
+    with mounted("packed") as mnt:
+        assert read_at(mnt / "disk", 0, 4 * MIB) == content[:4 * MIB]
+        status = json.loads((mnt / "status.json").read_text())
+        if tool.startswith("bzip2"):
+            # Nothing but its end would have said how large it was.
+            assert any("before damage" in note for note in status["notes"])
+        else:
+            with pytest.raises(OSError), open(mnt / "disk", "rb") as view:
+                while view.read(MIB):
+                    pass
+    refused("platter hash packed", "packed", "at byte")
+
+
+def test_index_is_kept(home):
+    """A second mount knows where to begin, and how large the disk is."""
+    (home / "disk.img").write_bytes(noise(6, 16 * MIB))
+    run("bzip2 -c disk.img > disk.img.bz2")
+    run("platter hash disk.img.bz2")
+    # By what the file is, not by where.
+    os.rename("disk.img.bz2", "other.bz2")
+    found = info("other.bz2")["chain"][0]["containers"][0]
+    assert found["sizeExact"] and int(found["details"]["entry points"]) > 10
+    with mounted("other.bz2") as mnt:
+        assert read_at(mnt / "disk", 15 * MIB, 100) == read_at("disk.img", 15 * MIB, 100)
