@@ -1,11 +1,12 @@
 public import DiskCore
 
-/// Every format that Platter reads, in the order in which they are tried. Raw fits anything and
-/// comes last.
+/// Every format that Platter reads, in the order in which they are tried: first those that are known by
+/// their end, whose beginning can be anybody's data. Raw fits anything and comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(),
-    ParallelsFormat(), BochsFormat(), CloopFormat(),
+    VHDFormat(), DMGFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(),
+    QEDFormat(),
+    ParallelsFormat(), BochsFormat(), CloopFormat(), CSOFormat(), DAXFormat(),
     RawFormat(),
   ]
 
@@ -32,9 +33,10 @@ public struct FormatProbe: Sendable {
 
   public init(_ sample: ImageSample) {
     fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
-    recognised =
+    let unread =
       UnreadFormat.name(of: sample)
       ?? ContainerRegistry.container(fitting: sample.head).map { "\($0.name) data" }
+    recognised = fitting.contains { $0.startsWithData } ? nil : unread
   }
 
   /// The format to open the image with.
