@@ -39,7 +39,7 @@ public struct DAXBuilder: Sendable {
     var data: [UInt8] = []
     for index in 0..<frameCount {
       let isPlain = areas.contains { area in
-        (Int(area.frame)..<Int(area.frame + area.count)).contains(index)
+        (Int(area.frame)..<Int(area.frame) + Int(area.count)).contains(index)
       }
       let stream = streams[index] ?? (isPlain ? frame(index) : CloopBuilder.zlib(frame(index)))
       head.putLittle(UInt32(head.count + data.count), at: 32 + 4 * index)

@@ -20,7 +20,8 @@ public struct DMGBuilder: Sendable {
       self.type = type
       self.sectors = sectors
       self.stored = stored
-      self.content = content ?? [UInt8](repeating: 0, count: Int(clamping: min(sectors, 4096) * 512))
+      self.content =
+        content ?? [UInt8](repeating: 0, count: Int(clamping: min(sectors, 4096) * 512))
     }
 
     public static func zero(_ sectors: UInt64) -> Chunk { Chunk(0, sectors: sectors) }

@@ -47,7 +47,8 @@ enum DMGResourceFork {
         total += count
         guard total <= Int(largest), tables.count <= mostTables else {
           throw failure(
-            .malformed, "its resource fork holds more than \(mostTables) block tables, or one twice")
+            .malformed, "its resource fork holds more than \(mostTables) block tables, or one twice"
+          )
         }
       }
     }
