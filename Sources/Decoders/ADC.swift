@@ -8,7 +8,7 @@
 ///
 /// A distance of 0 means the last byte; what is copied may overlap what it makes. There is no end mark.
 public enum ADC {
-  /// Decodes `input` until it ends or `output` is full.
+  /// Decodes `input` until it ends or `output` is full; what is behind that is not looked at.
   ///
   /// - Returns: how many bytes it gave; what is left of `output` is undefined.
   /// - Throws: `damaged` for a code that is cut off or reaches before the start, `tooLong` where a code

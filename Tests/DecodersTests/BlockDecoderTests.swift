@@ -46,7 +46,8 @@ import Testing
 
   @Test(arguments: Codec.allCases) func moreThanThereIsRoomFor(_ codec: Codec) throws {
     for room in [1, 511] {
-      if codec == .startOfLZ4 {
+      // These two stop where there is no more room, ADC between codes only.
+      if codec == .startOfLZ4 || codec == .adc && room == 1 {
         #expect(try codec.decode(codec.of512A, room) == Array(Self.letters.prefix(room)))
         continue
       }

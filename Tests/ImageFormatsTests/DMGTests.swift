@@ -24,7 +24,7 @@ import Testing
           .comment, .raw(pattern(5, 2)), .zero(3), .adc(pattern(4, 3)), .bzip2, .ignored(2),
           .lzma, .comment, .zlib(pattern(7, 4)),
         ]),
-      .init(" (Apple_Free : 2)", [.ignored(14)]),
+      .init("(Apple_Free : 2)", [.ignored(14)]),
     ])
   }
 

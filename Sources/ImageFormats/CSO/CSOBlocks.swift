@@ -13,7 +13,7 @@ final class CSOBlocks: BlockDecoder {
   struct Block {
     let coding: Coding
     /// In the file. Where the index counts in units of more than a byte it may end with padding, or
-    /// with a part of the next block: some writers round the end of the last block down.
+    /// with what is behind the last block.
     let place: Range<UInt64>
   }
 
@@ -46,7 +46,9 @@ final class CSOBlocks: BlockDecoder {
         kind, "block \(number) " + message, path: source.path,
         offset: index.place(of: number).bytes)
     }
-    guard start < end else {
+    // Some writers round the end of the last block down.
+    let missing = number == header.blockCount - 1 ? header.unit - 1 : 0
+    guard start < end + missing, start <= end else {
       throw failure(.malformed, "ends at byte \(end), not behind its start at \(start)")
     }
     guard start >= UInt64(CSOHeader.byteCount) + index.byteCount else {
@@ -57,7 +59,7 @@ final class CSOBlocks: BlockDecoder {
       throw failure(.truncated, "ends at byte \(end), past the end of the file")
     }
     let coding = coding(of: entry, length: end - start)
-    let place = start..<min(end + header.unit - 1, source.size)
+    let place = start..<min(end + missing, source.size)
     if coding == .plain, place.count < header.contentBytes(of: number) {
       throw failure(
         end >= source.size ? .truncated : .malformed,
