@@ -32,7 +32,6 @@ enum UnreadFormat {
     signature(encryptedDMG, "encrcdsa"),
     signature("a growing DMG (.sparseimage)", "sprs"),
     signature("an EWF (E01) image", [0x45, 0x56, 0x46, 0x09, 0x0d, 0x0a, 0xff, 0]),
-    signature("a ZIP archive", [0x50, 0x4b, 0x03, 0x04]),
     signature("a 7z archive", [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c]),
   ]
 
