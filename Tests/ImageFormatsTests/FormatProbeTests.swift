@@ -67,7 +67,6 @@ import Testing
       ("zstd data", 0, [0x28, 0xB5, 0x2F, 0xFD]),
       ("bzip2 data", 0, Array("BZh9".utf8)),
       ("LZ4 data", 0, [0x04, 0x22, 0x4D, 0x18]),
-      ("a ZIP archive", 0, [0x50, 0x4B, 0x03, 0x04]),
       ("a 7z archive", 0, [0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C]),
     ] as [(String, Int, [UInt8])])
   func formatsThatAreNotReadAreNamed(_ name: String, _ offset: Int, _ bytes: [UInt8]) throws {
