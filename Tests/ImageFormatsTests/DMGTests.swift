@@ -188,6 +188,19 @@ import Testing
   }
 }
 
+/// Images that hdiutil wrote: what it recorded is what is read.
+@Suite(.enabled(if: SharedImages.exist, "the shared images are not here"))
+struct SharedDMGTests {
+  @Test(arguments: ["compression-bz2", "compression-raw", "compression-zlib", "hfsplus_zlib"])
+  func checksums(_ name: String) throws {
+    let folder = try #require(SharedImages.folder)
+    let image = try OpenImage(path: "\(folder)/\(name).dmg")
+    #expect(image.notes.isEmpty && image.remark == nil)
+    let names = try DMGTests.verify(image.disk, file: name)
+    #expect(names.contains("block tables") && names.count >= 6)
+  }
+}
+
 extension DMGBuilder {
   /// The property list that it has in its file.
   var listed: [UInt8] {

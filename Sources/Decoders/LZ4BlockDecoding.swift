@@ -1,8 +1,8 @@
 internal import CLZ4
 
-/// LZ4 blocks (lz4's doc/lz4_Block_format.md), by liblz4. Such a block has neither a header nor an end
-/// of its own: its length is what the caller knows.
-public enum LZ4Block {
+/// Into memory that is there already. A block has neither a header nor an end of its own: its length is
+/// what the caller knows.
+extension LZ4Block {
   /// Decodes the block that is all of `input`.
   ///
   /// - Returns: how many bytes it gave; what is left of `output` is undefined.
