@@ -157,8 +157,8 @@ ZLIB, LZFSE, LZMA, BZIP2, ADC = 0x80000005, 0x80000007, 0x80000008, 0x80000006, 
 MOUNTS.update({
     "CSO whose index goes backwards": lambda: cso_index((5, 24), (6, 0)),
     "CSO whose index is past the end": lambda: cso_index((0, 0x7fffffff), (7, 0x7fffffff)),
-    "CSO of 2^22 blocks that are one": lambda: cso_header(
-        8 << 30, index=struct.pack("<I", 24 + 4 * (1 << 22) + 4) * ((1 << 22) + 1)),
+    "CSO of 2^17 blocks that are one": lambda: cso_header(
+        256 << 20, index=struct.pack("<I", 24 + 4 * (1 << 17) + 4) * ((1 << 17) + 1)),
     "CSO whose blocks are larger than they are": lambda: write(
         cso(bytes(MIB), "cso1", 1 << 18)[:16] + struct.pack("<I", 2048)
         + cso(bytes(MIB), "cso1", 1 << 18)[20:44] + bytes(4 * 510)),

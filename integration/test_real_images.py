@@ -29,7 +29,7 @@ VIRTUAL_PC = "virtualpc-dynamic.vhd.bz2"
 # What Platter knows by its first or last bytes, and says so instead of showing noise.
 UNREAD_SUFFIXES = {".E01": "EWF"}
 READ = [name for name, row in EXPECTED.items()
-        if row["sha256_of_virtual_disk"] and name != VIRTUAL_PC
+        if row["sha256_of_virtual_disk"] and row["virtual_bytes"] and name != VIRTUAL_PC
         and Path(name).suffix not in UNREAD_SUFFIXES]
 UNREAD = {name: UNREAD_SUFFIXES[Path(name).suffix] for name in EXPECTED
           if Path(name).suffix in UNREAD_SUFFIXES}

@@ -31,7 +31,7 @@ import Testing
   @Test(arguments: [0, 8] as [UInt16]) func oneMember(_ method: UInt16) throws {
     let content = ImageBytes.pattern(3_000_001, seed: 2)
     for name in ["x.zip", "x.imz"] {
-      try opened(ZIPBuilder([Member("a.ima", content, method: method)]), as: name) { image in
+      try opened(ZIPBuilder([Member("a.ima", content, method: method)]), as: name) { image throws in
         #expect(image.disk.size == 3_000_001)
         #expect(try image.content == content)
         for (place, count) in [(2_999_990, 11), (0, 1), (1_048_570, 12), (2_000_000, 65_536)] {
