@@ -225,6 +225,32 @@ import Testing
     }
   }
 
+  /// Many entries that are the same: a walk takes a step for a page of them, and the blocks around them can
+  /// be read.
+  @Test(arguments: [0, 4] as [UInt8]) func manyEmptyBlocks(_ shift: UInt8) throws {
+    var builder = CSOBuilder(blockSize: 512, content: ImageBytes.pattern(512 * 50_000, seed: 4))
+    builder.shift = shift
+    for number in 0..<50_000 where number != 0 && number != 49_998 && number != 49_999 {
+      builder.codings[number] = .given(bytes: [], marked: false)
+    }
+    let image = try OpenedImage(
+      MemoryStorage(builder.bytes, path: "x.cso"), mostRead: 1 << 20)
+    #expect(try image.bytes(0, 512) == builder.block(0))
+    #expect(try image.bytes(49_998 * 512, 1024) == builder.block(49_998) + builder.block(49_999))
+    for number in [1, 2, 16_383, 49_997] {
+      let error = #expect(throws: DiskError.self) { try image.bytes(512 * number, 1) }
+      #expect(error?.kind == .malformed)
+    }
+    let layer = image.disk.layers[0]
+    var place: UInt64 = 512
+    var steps = 0
+    while place < 49_998 * 512 {
+      place += try layer.extent(at: DiskOffset(place), limit: 1 << 30).length
+      steps += 1
+    }
+    #expect(place == 49_998 * 512 && steps < 10)
+  }
+
   @Test func hostileBlocks() throws {
     let block = UInt64(44 + 517)
     for count in [0, 1, 511, 513] {

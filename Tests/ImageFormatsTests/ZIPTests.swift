@@ -110,7 +110,7 @@ import Testing
     refusal(.unsupported, ["4 files", "'a.img'", "'b.img'", "'c.img'", "others"]) {
       $0.members += [Member("b.img", [1]), Member("c.img", [1]), Member("d", [1])]
     }
-    refusal(.unsupported, ["2 files", "'a'", "'b\\n'"]) {
+    refusal(.unsupported, ["2 files", "'a'", "'b\\x0a'"]) {
       $0.members = [Member("a", [1]), Member("b\n", [1])]
     }
     refusal(.unsupported, ["without files"]) { $0.members = [Member("a/", [])] }

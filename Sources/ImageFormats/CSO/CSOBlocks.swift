@@ -68,6 +68,14 @@ final class CSOBlocks: BlockDecoder {
     return Block(coding: coding, place: place)
   }
 
+  /// How many blocks from `number` on have no bytes, by entries that are all the same: a walk over a bad
+  /// index takes them as one. The last block is not among them, unless it is the only one.
+  func emptyBlocks(from number: Int) -> Int {
+    guard let page = try? index.page(holding: number) else { return 1 }
+    let most = header.blockCount - number
+    return max(1, min(page.run(from: number, step: 0, most: most) - 1, most - 1))
+  }
+
   func decodedBytes(of index: UInt64) -> Int { header.blockSize }
 
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {

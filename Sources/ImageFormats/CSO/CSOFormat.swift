@@ -46,7 +46,8 @@ final class CSOImage: ImageLayer {
           .stored(blocks.source, at: FileOffset(block.place.lowerBound + within)), length: length)
       }
     } catch {
-      return Extent(.unreadable(error), length: length)
+      let others = UInt64(blocks.emptyBlocks(from: number) - 1) * UInt64(header.blockSize)
+      return Extent(.unreadable(error), length: length + others)
     }
     return Extent(.encoded(blocks, index: UInt64(number), at: Int(within)), length: length)
   }
