@@ -134,7 +134,7 @@ def dmg(content, codec, chunk_sectors=512, level=6, tables=1):
     data, blobs, sums = bytearray(), [], b""
     for table, first in enumerate(range(0, sectors, per_table)):
         part = content[first * 512:(first + per_table) * 512]
-        entries, summed = b"", 0
+        entries, summed = bytearray(), 0
         for number, chunk in enumerate(blocks_of(part, chunk_sectors * 512)):
             stored, is_zero = b"", not any(chunk)
             if is_zero:
