@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.compressed import ZERO, cso, dmg, property_list, trailed
 from support.files import MIB, noise, read_at, sparse_file, write_at
 from support.images import (
     GPT, GPTEntry, boot_record, dynamic_vhd, mbr_entry, vhd_footer, write_boot_record)
@@ -114,6 +115,82 @@ REFUSED = {
         bytes(MIB) + vhd_footer(MIB, 99)),
     "VHD that is its own parent": lambda: vhd_child(),
 }
+
+
+def write(image):
+    Path("hostile.img").write_bytes(image)
+
+
+def cso_header(size=64 * MIB, block_size=2048, version=1, shift=0, index=b"", magic=b"CISO"):
+    write(struct.pack("<4sIQIBBH", magic, 24, size, block_size, version, shift, 0) + index)
+
+
+def cso_index(*changes, size=2 * MIB):
+    """A good one, but for these entries."""
+    image = bytearray(cso(bytes(size), "cso1"))
+    for number, value in changes:
+        struct.pack_into("<I", image, 24 + 4 * number, value)
+    write(image)
+
+
+def dmg_table(*entries, sectors=2048, count=None, first=0, data=b""):
+    """One table with these chunks: type, first sector, sectors, offset, length."""
+    chunks = b"".join(struct.pack(">IIQQQQ", kind, 0, *rest) for kind, *rest in entries)
+    blob = struct.pack(">4sIQQQII24x136xI", b"mish", 1, first, sectors, 0, 0, 0,
+                       len(entries) if count is None else count) + chunks
+    write(trailed(data, property_list([blob]), sectors))
+
+
+def dmg_list(text, size=None, padding=0):
+    write(trailed(b"", text.encode(), 2048, plist_size=size))
+    if padding:
+        trailer = Path("hostile.img").read_bytes()[-512:]
+        sparse_file("hostile.img", padding)
+        with open("hostile.img", "r+b") as file:
+            file.write(text.encode())
+            file.seek(0, 2)
+            file.write(trailer)
+
+
+ZLIB, LZFSE, LZMA, BZIP2, ADC = 0x80000005, 0x80000007, 0x80000008, 0x80000006, 0x80000004
+
+MOUNTS.update({
+    "CSO whose index goes backwards": lambda: cso_index((5, 24), (6, 0)),
+    "CSO whose index is past the end": lambda: cso_index((0, 0x7fffffff), (7, 0x7fffffff)),
+    "CSO of 2^17 blocks that are one": lambda: cso_header(
+        256 << 20, index=struct.pack("<I", 24 + 4 * (1 << 17) + 4) * ((1 << 17) + 1)),
+    "CSO whose blocks are larger than they are": lambda: write(
+        cso(bytes(MIB), "cso1", 1 << 18)[:16] + struct.pack("<I", 2048)
+        + cso(bytes(MIB), "cso1", 1 << 18)[20:44] + bytes(4 * 510)),
+    "CSO with a shift of 31": lambda: cso_header(
+        1 << 40, 8 * MIB, shift=31, index=bytes(4 * (1 << 17) + 4)),
+    "DMG with a raw chunk shorter than its sectors": lambda: dmg_table(
+        (1, 0, 2048, 0, 1000), data=noise(1, 1000)),
+    "DMG whose chunks are past the end": lambda: dmg_table(
+        (1, 0, 1024, 1 << 62, 512 << 10), (ZLIB, 1024, 1024, MOST_64 >> 1, 1 << 20)),
+    "DMG with chunks of 4 GiB": lambda: dmg_table(
+        *((kind, n << 23, 1 << 23, 0, 1) for n, kind in enumerate((ZLIB, BZIP2, LZMA, ADC, LZFSE))),
+        sectors=5 << 23, data=b"x"),
+    "DMG with one chunk of 2^52 sectors of zeros": lambda: dmg_table(
+        (ZERO, 0, 1 << 52, 0, 0), sectors=1 << 52),
+    "DMG with 130,000 chunks": lambda: write(dmg(noise(1, 512) * 130_000, "raw", 1)),
+})
+
+REFUSED.update({
+    "CSO with blocks of 0 bytes": lambda: cso_header(block_size=0),
+    "CSO with blocks of 2^31 bytes": lambda: cso_header(block_size=1 << 31),
+    "CSO of 2^64-1 bytes": lambda: cso_header(MOST_64),
+    "CSO of 2^60 bytes": lambda: cso_header(1 << 60),
+    "ZSO whose index is past the end": lambda: cso_header(1 << 40, magic=b"ZISO"),
+    "DMG of 2^31 chunks": lambda: dmg_table((ZERO, 0, 2048, 0, 0), count=1 << 31),
+    "DMG of 2^55 sectors": lambda: dmg_table((ZERO, 0, 1 << 55, 0, 0)),
+    "DMG from sector 2^64-1 on": lambda: dmg_table((ZERO, 1, 2048, 0, 0), first=MOST_64),
+    "DMG whose chunks overlap": lambda: dmg_table((ZERO, 0, 5, 0, 0), (ZERO, 4, 5, 0, 0)),
+    "DMG with 1 GiB of XML": lambda: dmg_list("<plist>", 1 << 30, 1 << 30),
+    "DMG with 8 MiB of XML that is none": lambda: dmg_list("<plist>" + "x" * (8 * MIB - 7)),
+    "DMG with 10^5 nested levels": lambda: dmg_list("<plist>" + "<dict>" * 100_000),
+    "DMG with 10^6 elements": lambda: dmg_list("<plist>" + "<a/>" * 1_000_000),
+})
 
 
 def vhd_child():

@@ -1,11 +1,12 @@
 public import DiskCore
 
-/// Every format that Platter reads, in the order in which they are tried. Raw fits anything and
-/// comes last.
+/// Every format that Platter reads, in the order in which they are tried: first those that are known by
+/// their end, whose beginning can be anybody's data. Raw fits anything and comes last.
 public enum FormatRegistry {
   public static let formats: [any ImageFormat] = [
-    VHDFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(), QEDFormat(),
-    ParallelsFormat(), BochsFormat(), CloopFormat(),
+    VHDFormat(), DMGFormat(), VHDXFormat(), VMDKFormat(), VDIFormat(), QCOW2Format(), QCOWFormat(),
+    QEDFormat(),
+    ParallelsFormat(), BochsFormat(), CloopFormat(), CSOFormat(), DAXFormat(),
     RawFormat(),
   ]
 
@@ -37,9 +38,10 @@ public struct FormatProbe: Sendable {
     fitting = FormatRegistry.formats.filter { !($0 is RawFormat) && $0.fits(sample) }
     let unread = UnreadFormat.name(of: sample)
     isImage = unread != nil || !fitting.isEmpty
-    recognised =
+    let other =
       unread
       ?? ContainerRegistry.container(fitting: sample.head).map { "\($0.name) data" }
+    recognised = fitting.contains { $0.startsWithData } ? nil : other
   }
 
   /// The format to open the image with.

@@ -10,6 +10,10 @@ public protocol ImageFormat: Sendable {
   /// Other names people know it by.
   var aliases: [String] { get }
 
+  /// Whether an image can start with a compressed block, so that what its first bytes look like says
+  /// nothing about it.
+  var startsWithData: Bool { get }
+
   /// Whether an image of this sample can be of this format, by content alone.
   func fits(_ sample: ImageSample) -> Bool
 
@@ -21,6 +25,10 @@ public protocol ImageFormat: Sendable {
   ///     only named in the result, and `ImageChain` looks for it.
   /// - Throws: `malformed`, `truncated`, `unsupported`, each naming the place in the file.
   func open(_ source: any Storage, _ files: NamedFiles) throws(DiskError) -> ParsedImage
+}
+
+extension ImageFormat {
+  public var startsWithData: Bool { false }
 }
 
 /// The two ends of an image, which is all that probing looks at.

@@ -21,21 +21,22 @@ enum UnreadFormat {
     Signature(name: name, bytes: Array(text.utf8), offset: offset)
   }
 
+  /// Encrypted in version 2 with a header, in version 1 with a trailer.
+  private static let encryptedDMG = "an encrypted DMG image"
+
   /// From each format's own specification; the compressed ones from RFC 1952, the xz file format
   /// 1.2, RFC 8878, and the bzip2 and LZ4 frame descriptions.
   private static let heads: [Signature] = [
     signature("a cloop image of version 4", "#!/bin/sh\n#V4.0"),
     signature("a CHD image", "MComprHD"),
-    signature("a CSO image", "CISO"),
-    signature("a ZSO image", "ZISO"),
+    signature(encryptedDMG, "encrcdsa"),
+    signature("a growing DMG (.sparseimage)", "sprs"),
     signature("an EWF (E01) image", [0x45, 0x56, 0x46, 0x09, 0x0d, 0x0a, 0xff, 0]),
-    signature("a ZIP archive", [0x50, 0x4b, 0x03, 0x04]),
     signature("a 7z archive", [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c]),
   ]
 
   static func name(of sample: ImageSample) -> String? {
-    // The UDIF trailer is the last 512 bytes; before it a DMG can start with a compressed chunk.
-    if sample.tail.matches("koly", at: sample.tail.count - 512) { return "a DMG image" }
+    if sample.tail.matches("cdsaencr", at: sample.tail.count - 8) { return encryptedDMG }
     return heads.first { sample.head.matches($0.bytes, at: $0.offset) }?.name
   }
 }

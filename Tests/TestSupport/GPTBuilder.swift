@@ -128,7 +128,7 @@ public struct GPTBuilder: Sendable {
   }
 
   /// Bit by bit, unlike the one under test.
-  static func crc32(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+  public static func crc32(_ bytes: ArraySlice<UInt8>) -> UInt32 {
     var crc: UInt32 = .max
     for byte in bytes {
       crc ^= UInt32(byte)

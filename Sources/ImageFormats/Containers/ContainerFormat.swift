@@ -20,6 +20,7 @@ protocol ContainerFormat: Sendable {
 enum ContainerRegistry {
   static let containers: [any ContainerFormat] = [
     GzipContainer(), XZContainer(), ZstandardContainer(), Bzip2Container(), LZ4Container(),
+    ZIPContainer(),
   ]
 
   /// The one that a file of these first bytes can be.
