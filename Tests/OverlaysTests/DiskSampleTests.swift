@@ -3,6 +3,7 @@ import ImageFormats
 import TestSupport
 import Testing
 
+@testable import Digests
 @testable import Overlays
 
 /// What is recorded of a base's disk before a commit into a qcow2 file.
