@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
 from support.files import MIB, digest, noise, read_at, write_at
-from support.shell import attempt, mounted, needs, refused, run
+from support.shell import attempt, eventually, mounted, needs, refused, run, start
 
 pytestmark = needs("gzip", "xz", "zstd", "bzip2", "lz4")
 
@@ -141,3 +143,25 @@ def test_index_is_kept(home):
     assert found["sizeExact"] and int(found["details"]["entry points"]) > 10
     with mounted("other.bz2") as mnt:
         assert read_at(mnt / "disk", 15 * MIB, 100) == read_at("disk.img", 15 * MIB, 100)
+
+
+def test_a_long_way_is_shown_and_ends_with_the_mount(home):
+    """The far end of a stream without entry points: status.json says how far it is, and who unmounts does
+    not wait for it."""
+    # Six bits of every byte are noise: what takes xz longest.
+    Path("far.img").write_bytes(noise(5, 32 * MIB).translate(bytes(range(64)) * 4))
+    run("xz -0 -T1 far.img")
+    mount = run("mkdir mnt && platter mount far.img.xz mnt && echo mounted")
+    assert mount.out == "mounted\n"
+    reader = start("exec dd if=mnt/disk bs=4096 skip=8000 count=1 of=taken", stderr=subprocess.DEVNULL)
+
+    def way():
+        container, = json.loads(Path("mnt/status.json").read_text())["containers"]
+        return container.get("target", 0)
+
+    assert eventually(lambda: way() > 30 * MIB)
+    reader.kill()
+    begin = time.monotonic()
+    run("platter unmount mnt")
+    assert time.monotonic() - begin < 1
+    reader.wait()

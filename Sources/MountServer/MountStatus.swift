@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import ImageFormats
 
 /// What `status.json` and `list --json` say of a mount. A field never changes its meaning.
 public struct MountStatus: Codable, Sendable {
@@ -39,6 +40,8 @@ public struct MountStatus: Codable, Sendable {
   public var lastFailure: String?
   /// Decoded blocks of compressed images.
   public var blockCache: DecodedBlocks
+  /// What is compressed around the image and its parents.
+  public var containers: [Container]
   /// What `mount` and `info` noted when the image was opened.
   public var notes: [String]
 
@@ -58,6 +61,31 @@ public struct MountStatus: Codable, Sendable {
       hits = figures.hits
       misses = figures.misses
       ahead = figures.ahead
+    }
+  }
+
+  public struct Container: Codable, Sendable {
+    /// `gzip`, `xz`, …
+    public var name: String
+    /// The stored file.
+    public var path: String
+    /// In decoded bytes.
+    public var size: UInt64
+    /// Whether that is known to be true.
+    public var sizeExact: Bool
+    /// Where somebody waits for a place far in the stream: how far it is decoded, and how far it must
+    /// be.
+    public var decoded: UInt64?
+    public var target: UInt64?
+
+    init(_ container: OpenedContainer) {
+      name = container.name
+      path = container.path
+      size = container.size
+      sizeExact = container.isSizeExact
+      let progress = container.progress
+      decoded = progress?.decoded
+      target = progress?.target
     }
   }
 }

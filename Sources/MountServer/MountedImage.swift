@@ -24,6 +24,7 @@ final class MountedImage: Sendable {
   let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
   private let blocks: BlockCache
+  private let containers: [OpenedContainer]
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
   private let supervisor = getppid()
@@ -37,6 +38,7 @@ final class MountedImage: Sendable {
     self.request = request
     self.activity = activity
     blocks = image.blocks
+    containers = image.containers
     source = try WritableDisk(image, request: request)
     disk = source.disk.whole
     let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
@@ -148,6 +150,16 @@ final class MountedImage: Sendable {
     }
   }
 
+  /// What was found out since the image was opened.
+  private var containerNotes: [String] {
+    containers.flatMap(\.notes).filter { !notes.contains($0) }
+  }
+
+  /// Long ways through compressed streams end with an error: nobody waits for them any more.
+  func stopDecoding() {
+    for container in containers { container.cancel() }
+  }
+
   /// Returns when all that was written until now is on the disk.
   func save() throws(DiskError) { try source.disk.flush() }
 
@@ -164,6 +176,6 @@ final class MountedImage: Sendable {
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
-      notes: notes)
+      containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
   }
 }

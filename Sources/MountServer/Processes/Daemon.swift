@@ -31,6 +31,7 @@ enum Daemon {
     else { throw DiskError(.inputOutput, "the supervisor gave no /dev/fuse") }
     let connection = OwnedDescriptor(adopting: number)
     mounted.setDevice(device)
+    ConnectionEnd.watch(connection) { mounted.stopDecoding() }
     let notes = mounted.notes
     let mount = ActiveMount(mountPoint: request.mountPoint, device: device)
     let server = FileServer(
