@@ -418,6 +418,24 @@ def test_clients_that_say_nothing_or_too_much(home):
             connection.close()
 
 
+def test_clients_that_wait_for_the_end(home):
+    """However many there are, the daemon has descriptors left, and its end is told."""
+    with mounted(small_disk(), "--scratch") as mnt:
+        clients = []
+        for _ in range(200):
+            clients.append(control_socket())
+            clients[-1].sendall(b'{"verb":"wait"}\n')
+        heard = [client for client in clients if client.recv(8) == b"waiting\n"]
+        assert 50 < len(heard) < 100
+        assert len(os.listdir(f"/proc/{status(mnt)['daemonPid']}/fd")) < 150
+        for client in set(clients) - set(heard) | set(heard[:30]):
+            client.close()
+        assert run("platter unmount mnt").seconds < 5
+        for client in heard[30:]:
+            assert client.recv(5) == b"done\n"
+            client.close()
+
+
 @needs("qemu-img")
 def test_snapshots_beside_many_writers(home):
     """Over three views, through mappings too: nobody locks anybody out."""

@@ -115,7 +115,22 @@ TRANSFER(pread, void *, off_t)
 TRANSFER(pread64, void *, off64_t)
 TRANSFER(pwrite, const void *, off_t)
 TRANSFER(pwrite64, const void *, off64_t)
-OTHER(fdatasync, (int descriptor), (descriptor))
+
+/* Of any file; after SYNC_SECONDS seconds, as on a slow disk to which much is to be written. */
+int fdatasync(int descriptor)
+{
+	const char *seconds = getenv("SYNC_SECONDS");
+	int error = fault(descriptor);
+
+	if (seconds)
+		sleep(atoi(seconds));
+	if (error) {
+		errno = abs(error);
+		return -1;
+	}
+	return REAL(fdatasync)(descriptor);
+}
+
 OTHER(fsync, (int descriptor), (descriptor))
 OTHER(ftruncate, (int descriptor, off_t size), (descriptor, size))
 OTHER(ftruncate64, (int descriptor, off64_t size), (descriptor, size))
