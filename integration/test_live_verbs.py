@@ -16,7 +16,7 @@ import pytest
 
 from support.files import MIB, digest, noise, read_at, sparse_file, write_at
 from support.hammers import Hammers
-from support.holder import Holder
+from support.other_process import OtherProcess
 from support.session import SOAK
 from support.shell import attempt, eventually, mounted, needs, quoted, refused, run, session, start
 from support.work import P1, P2, small_disk, status
@@ -116,12 +116,12 @@ def test_what_the_kernel_has_not_written_yet(home):
     """One view, which collects writes: no fsync by anybody, through a handle and through a mapping."""
     write_at(sparse_file("base.img", 16 * MIB), 0, noise(1, MIB))
     Path("view").touch()
-    with mounted("base.img", "--overlay w.qcow2", at="view") as view, Holder(view) as holder:
+    with mounted("base.img", "--overlay w.qcow2", at="view") as view, OtherProcess(view) as other:
         expected = bytearray(Path("base.img").read_bytes())
         states = []
         for number in range(3):
             for place in random.Random(number).sample(range(0, 16 * MIB, MIB // 16), 100):
-                (holder.store if place % (MIB // 8) else holder.write)(place, place + number, 9000)
+                (other.store if place % (MIB // 8) else other.write)(place, place + number, 9000)
                 expected[place:place + 9000] = noise(place + number, 9000)
             # The mount point is as good a name as the file.
             snapshot("create", ("w.qcow2", "view", home / "view")[number], f"s{number}")
@@ -132,11 +132,11 @@ def test_what_the_kernel_has_not_written_yet(home):
 
 
 def test_stores_through_a_mapping_of_one_of_several_views(home):
-    with mounted(small_disk(), "--overlay w.qcow2") as mnt, Holder(mnt / "p1") as holder:
+    with mounted(small_disk(), "--overlay w.qcow2") as mnt, OtherProcess(mnt / "p1") as other:
         for number in range(5):
-            holder.store(5000, 2 * number, 10_000)
+            other.store(5000, 2 * number, 10_000)
             snapshot("create", "mnt", f"s{number}")
-            holder.store(5000, 2 * number + 1, 10_000)
+            other.store(5000, 2 * number + 1, 10_000)
             now = noise(2 * number, 10_000)
             assert read_at(mnt / f"snapshots/s{number}/p1", 5000, 10_000) == now
             assert read_at(mnt / f"snapshots/s{number}/disk", P1[0] + 5000, 10_000) == now
@@ -318,6 +318,8 @@ def test_scratch_by_its_mount_point(home):
         with mounted("small.img", option):
             refused("platter overlay snapshot create mnt one", "mnt", "--overlay")
             refused("platter overlay status mnt", "mnt")
+    for verb in ("status", "diff", "discard", "snapshot list"):
+        refused(f"platter overlay {verb} mnt", "mnt", "no image is mounted")
 
 
 # Status, diff, list
@@ -327,17 +329,17 @@ def test_scratch_by_its_mount_point(home):
 def test_status_and_diff_of_a_mount(home):
     image = small_disk()
     with mounted(image, "--overlay w.qcow2") as mnt:
-        with Holder(mnt / "p1") as holder:
+        with OtherProcess(mnt / "p1") as other:
             for length, place in ((512, "w.qcow2"), (1024, "mnt")):
                 report = json.loads(run(f"platter overlay status --json {place}").out)
                 assert (report["state"], report["mountPoint"]) == ("mounted", str(mnt))
                 assert report["base"]["state"] == "same"
                 assert f"mounted at {mnt}" in run(f"platter overlay status {place}").out
-                holder.store(4096, 7, length)
+                other.store(4096, 7, length)
                 diff = json.loads(run(f"platter overlay diff --json {place}").out)["ranges"]
                 assert [(part["partition"], part["offset"], part["length"])
                         for part in diff] == [(1, 4096, length)]
-            holder.store(200_000, 1, 100_000)
+            other.store(200_000, 1, 100_000)
             before, after = (json.loads(run(f"platter overlay status --json {place}").out)
                              for place in ("w.qcow2", "mnt"))
             assert before["changedBytes"] == after["changedBytes"] > report["changedBytes"]
@@ -362,8 +364,8 @@ def test_status_and_diff_of_a_mount(home):
 def test_one_views_dirty_pages_are_counted(home):
     sparse_file("base.img", 16 * MIB)
     Path("view").touch()
-    with mounted("base.img", "--overlay w.qcow2", at="view") as view, Holder(view) as holder:
-        holder.write(MIB, 1, MIB)
+    with mounted("base.img", "--overlay w.qcow2", at="view") as view, OtherProcess(view) as other:
+        other.write(MIB, 1, MIB)
         assert json.loads(run("platter overlay status --json view").out)["changedBytes"] == MIB
         diff = json.loads(run("platter overlay diff --json w.qcow2").out)["ranges"]
         assert [(part["start"], part["length"]) for part in diff] == [(MIB, MIB)]

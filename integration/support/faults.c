@@ -3,6 +3,7 @@
  *
  * FAULTY_FILE  what the path of the file ends with
  * FAULTS       a file with the fields of `struct control`, which the test sets while this runs
+ * SYNC_SECONDS how long each fdatasync takes, of any file, as on a slow disk to which much is written
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -116,7 +117,6 @@ TRANSFER(pread64, void *, off64_t)
 TRANSFER(pwrite, const void *, off_t)
 TRANSFER(pwrite64, const void *, off64_t)
 
-/* Of any file; after SYNC_SECONDS seconds, as on a slow disk to which much is to be written. */
 int fdatasync(int descriptor)
 {
 	const char *seconds = getenv("SYNC_SECONDS");

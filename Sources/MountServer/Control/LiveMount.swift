@@ -20,7 +20,7 @@ public struct LiveMount: Sendable {
   /// Nil where there is none.
   ///
   /// - Throws: what keeps running mounts from being found; `unavailable` for a mount whose daemon is
-  ///   gone or another user's.
+  ///   gone or another user's; `invalidRequest` for a folder that is no mount.
   public static func using(_ path: String) throws(DiskError) -> LiveMount? {
     if let point = try? MountPoint.resolved(path), let entry = MountTable.entry(at: point) {
       guard let mount = try LiveMounts.all().first(where: { $0.device == entry.device }) else {
@@ -28,6 +28,9 @@ public struct LiveMount: Sendable {
           .unavailable, "is a Platter mount whose daemon does not answer", path: path)
       }
       return try LiveMount(mount)
+    }
+    guard !isFolder(path) else {
+      throw DiskError(.invalidRequest, "is a folder in which no image is mounted", path: path)
     }
     guard let file = try? FileStorage(path: path), let identity = file.identity, isLocked(file)
     else { return nil }
@@ -39,6 +42,11 @@ public struct LiveMount: Sendable {
       return try LiveMount(mount, file: path)
     }
     return nil
+  }
+
+  private static func isFolder(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }
 
   private static func isLocked(_ file: FileStorage) -> Bool {

@@ -13,15 +13,15 @@ import sys
 from .files import noise
 
 
-class Holder:
-    """Holds `path` open until the end of the block that it is the context of."""
+class OtherProcess:
+    """It holds `path` open until the end of the block that it is the context of."""
 
     def __init__(self, path):
         from .session import REPOSITORY
         from .shell import start
 
         self.process = start(
-            f"exec {sys.executable} -B -m support.holder '{path.absolute()}'",
+            f"exec {sys.executable} -B -m support.other_process '{path.absolute()}'",
             cwd=REPOSITORY / "integration", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self):
