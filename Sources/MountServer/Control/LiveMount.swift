@@ -133,7 +133,7 @@ public struct LiveMount: Sendable {
   /// Lets the kernel hand to the daemon what it holds of writes and of stores through mappings. That is
   /// this process's work: a daemon that waits for itself cannot even be killed.
   private func writeBack() throws(DiskError) {
-    let point = try open(status.mountPoint)
+    let point = try opened(Self.open(status.mountPoint), status.mountPoint)
     var place = stat()
     guard unsafe fstat(point.number, &place) == 0,
       unsafe platter_has_device(place.st_dev, status.device) != 0
@@ -146,14 +146,19 @@ public struct LiveMount: Sendable {
     if platter_syncfs(point.number) != 0 { throw failure(status.mountPoint) }
     for name in try ask(.views).views ?? [] {
       let path = name.isEmpty ? status.mountPoint : PathParts.join(status.mountPoint, name)
+      let number = Self.open(path)
       // One that is gone meanwhile was closed first, which writes it.
-      guard let view = try? open(path) else { continue }
+      if number < 0, errno == ENOENT { continue }
+      let view = try opened(number, path)
       if fsync(view.number) != 0 { throw failure(path) }
     }
   }
 
-  private func open(_ path: String) throws(DiskError) -> OwnedDescriptor {
-    let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  private static func open(_ path: String) -> CInt {
+    unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  }
+
+  private func opened(_ number: CInt, _ path: String) throws(DiskError) -> OwnedDescriptor {
     guard number >= 0 else { throw failure(path) }
     return OwnedDescriptor(adopting: number)
   }
