@@ -144,6 +144,19 @@ def test_stores_through_a_mapping_of_one_of_several_views(home):
             open(mnt / "snapshots/s0/p1", "r+b")
 
 
+def test_a_view_that_has_no_name_any_more(home):
+    """Its partition is gone from the table, and somebody has it mapped."""
+    with mounted(small_disk(), "--overlay w.qcow2") as mnt, OtherProcess(mnt / "p2") as other:
+        run(f"sfdisk -q --force {mnt}/disk", input=b"label: dos\n1: start=63, size=1037\n")
+        assert "p2" not in os.listdir(mnt)
+        other.store(4096, 1, 8192)
+        diff = json.loads(run("platter overlay diff --json mnt").out)["ranges"]
+        assert (P2[0] + 4096, 8192) in [(part["start"], part["length"]) for part in diff]
+        other.store(40_960, 2, 8192)
+        snapshot("create", "mnt", "one")
+        assert read_at(mnt / "snapshots/one/disk", P2[0] + 40_960, 8192) == noise(2, 8192)
+
+
 # Revert
 
 

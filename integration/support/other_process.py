@@ -25,6 +25,7 @@ class OtherProcess:
             cwd=REPOSITORY / "integration", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self):
+        self._expect_done("open and map")
         return self
 
     def __exit__(self, *_):
@@ -45,11 +46,15 @@ class OtherProcess:
     def _ask(self, *order):
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        assert self.process.stdout.readline() == b"done\n", order
+        self._expect_done(order)
+
+    def _expect_done(self, what):
+        assert self.process.stdout.readline() == b"done\n", what
 
 
 def main(path):
     with open(path, "r+b", 0) as file, mmap.mmap(file.fileno(), 0) as view:
+        print("done", flush=True)
         for line in sys.stdin:
             how, place, seed, count = json.loads(line)
             if how == "write":
