@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from support.files import MIB, digest, noise, read_at, sparse_file, write_at
-from support.hammer import Progress, command
+from support.hammers import Hammers
+from support.other_process import OtherProcess
 from support.session import SOAK
 from support.shell import attempt, eventually, mounted, needs, quoted, refused, run, session, start
 from support.work import P1, P2, small_disk, status
@@ -115,36 +116,45 @@ def test_what_the_kernel_has_not_written_yet(home):
     """One view, which collects writes: no fsync by anybody, through a handle and through a mapping."""
     write_at(sparse_file("base.img", 16 * MIB), 0, noise(1, MIB))
     Path("view").touch()
-    with mounted("base.img", "--overlay w.qcow2", at="view"), open("view", "r+b", 0) as file:
-        with mmap.mmap(file.fileno(), 0) as view:
-            expected = bytearray(Path("base.img").read_bytes())
-            states = []
-            for number in range(3):
-                for place in random.Random(number).sample(range(0, 16 * MIB, MIB // 16), 100):
-                    block = noise(place + number, 9000)
-                    if place % (MIB // 8):
-                        view[place:place + 9000] = block
-                    else:
-                        os.pwrite(file.fileno(), block, place)
-                    expected[place:place + 9000] = block
-                # The mount point is as good a name as the file.
-                snapshot("create", ("w.qcow2", "view", home / "view")[number], f"s{number}")
-                states.append(bytes(expected))
+    with mounted("base.img", "--overlay w.qcow2", at="view") as view, OtherProcess(view) as other:
+        expected = bytearray(Path("base.img").read_bytes())
+        states = []
+        for number in range(3):
+            for place in random.Random(number).sample(range(0, 16 * MIB, MIB // 16), 100):
+                (other.store if place % (MIB // 8) else other.write)(place, place + number, 9000)
+                expected[place:place + 9000] = noise(place + number, 9000)
+            # The mount point is as good a name as the file.
+            snapshot("create", ("w.qcow2", "view", home / "view")[number], f"s{number}")
+            states.append(bytes(expected))
     for number, state in enumerate(states):
         assert stored_state(f"s{number}") == state
     assert checked() == (0, 0)
 
 
 def test_stores_through_a_mapping_of_one_of_several_views(home):
-    with mounted(small_disk(), "--overlay w.qcow2") as mnt, open(mnt / "p1", "r+b") as file:
-        with mmap.mmap(file.fileno(), 0) as view:
-            view[5000:5004] = b"mine"
-            snapshot("create", "mnt", "one")
-            view[5000:5004] = b"more"
-            assert read_at(mnt / "snapshots/one/p1", 5000, 4) == b"mine"
-            assert read_at(mnt / "snapshots/one/disk", P1[0] + 5000, 4) == b"mine"
-            with pytest.raises(OSError):
-                open(mnt / "snapshots/one/p1", "r+b")
+    with mounted(small_disk(), "--overlay w.qcow2") as mnt, OtherProcess(mnt / "p1") as other:
+        for number in range(5):
+            other.store(5000, 2 * number, 10_000)
+            snapshot("create", "mnt", f"s{number}")
+            other.store(5000, 2 * number + 1, 10_000)
+            now = noise(2 * number, 10_000)
+            assert read_at(mnt / f"snapshots/s{number}/p1", 5000, 10_000) == now
+            assert read_at(mnt / f"snapshots/s{number}/disk", P1[0] + 5000, 10_000) == now
+        with pytest.raises(OSError):
+            open(mnt / "snapshots/s0/p1", "r+b")
+
+
+def test_a_view_that_has_no_name_any_more(home):
+    """Its partition is gone from the table, and somebody has it mapped."""
+    with mounted(small_disk(), "--overlay w.qcow2") as mnt, OtherProcess(mnt / "p2") as other:
+        run(f"sfdisk -q --force {mnt}/disk", input=b"label: dos\n1: start=63, size=1037\n")
+        assert "p2" not in os.listdir(mnt)
+        other.store(4096, 1, 8192)
+        diff = json.loads(run("platter overlay diff --json mnt").out)["ranges"]
+        assert (P2[0] + 4096, 8192) in [(part["start"], part["length"]) for part in diff]
+        other.store(40_960, 2, 8192)
+        snapshot("create", "mnt", "one")
+        assert read_at(mnt / "snapshots/one/disk", P2[0] + 40_960, 8192) == noise(2, 8192)
 
 
 # Revert
@@ -321,6 +331,8 @@ def test_scratch_by_its_mount_point(home):
         with mounted("small.img", option):
             refused("platter overlay snapshot create mnt one", "mnt", "--overlay")
             refused("platter overlay status mnt", "mnt")
+    for verb in ("status", "diff", "discard", "snapshot list"):
+        refused(f"platter overlay {verb} mnt", "mnt", "no image is mounted")
 
 
 # Status, diff, list
@@ -329,18 +341,21 @@ def test_scratch_by_its_mount_point(home):
 @needs("qemu-io")
 def test_status_and_diff_of_a_mount(home):
     image = small_disk()
-    with mounted(image, "--overlay w.qcow2") as mnt, open(mnt / "p1", "r+b") as file:
-        view = mmap.mmap(file.fileno(), 0)
-        view[4096:4100] = b"mine"
-        for place in ("w.qcow2", "mnt"):
-            report = json.loads(run(f"platter overlay status --json {place}").out)
-            assert (report["state"], report["mountPoint"]) == ("mounted", str(mnt))
-            assert report["changedBytes"] >= 4096 and report["base"]["state"] == "same"
-            assert f"mounted at {mnt}" in run(f"platter overlay status {place}").out
-            diff = json.loads(run(f"platter overlay diff --json {place}").out)
-            assert [(part["partition"], part["offset"], part["length"]) for part in diff["ranges"]
-                    ] == [(1, 4096, 512)]
-        view.close()
+    with mounted(image, "--overlay w.qcow2") as mnt:
+        with OtherProcess(mnt / "p1") as other:
+            for length, place in ((512, "w.qcow2"), (1024, "mnt")):
+                report = json.loads(run(f"platter overlay status --json {place}").out)
+                assert (report["state"], report["mountPoint"]) == ("mounted", str(mnt))
+                assert report["base"]["state"] == "same"
+                assert f"mounted at {mnt}" in run(f"platter overlay status {place}").out
+                other.store(4096, 7, length)
+                diff = json.loads(run(f"platter overlay diff --json {place}").out)["ranges"]
+                assert [(part["partition"], part["offset"], part["length"])
+                        for part in diff] == [(1, 4096, length)]
+            other.store(200_000, 1, 100_000)
+            before, after = (json.loads(run(f"platter overlay status --json {place}").out)
+                             for place in ("w.qcow2", "mnt"))
+            assert before["changedBytes"] == after["changedBytes"] > report["changedBytes"]
         line = run("platter list").out.splitlines()[1]
         assert line.endswith(f"overlay {home}/w.qcow2")
         for verb in ("discard w.qcow2", "commit w.qcow2", "commit mnt", "relink w.qcow2 small.img"):
@@ -362,8 +377,8 @@ def test_status_and_diff_of_a_mount(home):
 def test_one_views_dirty_pages_are_counted(home):
     sparse_file("base.img", 16 * MIB)
     Path("view").touch()
-    with mounted("base.img", "--overlay w.qcow2", at="view"), open("view", "r+b", 0) as file:
-        os.pwrite(file.fileno(), noise(1, MIB), MIB)
+    with mounted("base.img", "--overlay w.qcow2", at="view") as view, OtherProcess(view) as other:
+        other.write(MIB, 1, MIB)
         assert json.loads(run("platter overlay status --json view").out)["changedBytes"] == MIB
         diff = json.loads(run("platter overlay diff --json w.qcow2").out)["ranges"]
         assert [(part["start"], part["length"]) for part in diff] == [(MIB, MIB)]
@@ -418,27 +433,39 @@ def test_clients_that_say_nothing_or_too_much(home):
             connection.close()
 
 
+def test_clients_that_wait_for_the_end(home):
+    """However many there are, the daemon has descriptors left, and its end is told."""
+    with mounted(small_disk(), "--scratch") as mnt:
+        clients = []
+        for _ in range(200):
+            clients.append(control_socket())
+            clients[-1].sendall(b'{"verb":"wait"}\n')
+        heard = [client for client in clients if client.recv(8) == b"waiting\n"]
+        assert 50 < len(heard) < 100
+        assert len(os.listdir(f"/proc/{status(mnt)['daemonPid']}/fd")) < 150
+        for client in set(clients) - set(heard) | set(heard[:30]):
+            client.close()
+        assert run("platter unmount mnt").seconds < 5
+        for client in heard[30:]:
+            assert client.recv(5) == b"done\n"
+            client.close()
+
+
 @needs("qemu-img")
 def test_snapshots_beside_many_writers(home):
     """Over three views, through mappings too: nobody locks anybody out."""
     seconds = 300 if SOAK else 3
     with mounted(small_disk(), "--overlay w.qcow2") as mnt:
-        writers = [start(
-            "timeout -k 5 %d sh -c %s" % (seconds + 40, quoted(command(
-                mnt / ("disk", "p1", "p2")[seed % 3], seed, seconds,
-                Progress(home / f"progress-{seed}", creating=True), mapped=seed % 4 == 0))),
-            stdout=subprocess.PIPE)
-            for seed in range(1, 17)]
-        end = time.monotonic() + seconds
         made = 0
-        while time.monotonic() < end:
-            snapshot("create", "mnt", f"s{made}")
-            if made > 2:
-                snapshot("delete", "w.qcow2", f"s{made - 2}")
-            made += 1
-        for writer in writers:
-            out, _ = writer.communicate(timeout=seconds + 60)
-            assert writer.returncode == 0 and int(out.split()[0]) > 0
+        with Hammers(mnt, seconds) as hammers:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                snapshot("create", "mnt", f"s{made}")
+                if made > 2:
+                    snapshot("delete", "w.qcow2", f"s{made - 2}")
+                made += 1
+            counts, mapped = hammers.counts()
+        assert min(counts) > 0 and mapped > 0
         assert made > 1 and status(mnt)["failedWrites"] == 0
         disk = (mnt / "disk").read_bytes()
         for name, (offset, size) in (("p1", P1), ("p2", P2)):

@@ -9,14 +9,11 @@ import subprocess
 import time
 
 from support.files import MIB, digest, noise, read_at, sparse_file, write_at
+from support.overlays import check, said
 from support.session import SOAK
 from support.shell import (
     attempt, eventually, mounted, needs, quoted, refused, run, session, start)
 from support.work import P2, small_disk
-
-
-def said(overlay="w.qcow2"):
-    return json.loads(run(f"platter overlay status --json {overlay}").out)
 
 
 def listed(overlay="w.qcow2"):
@@ -41,10 +38,6 @@ def changed(image, place, data, overlay="w.qcow2"):
     with mounted(image, f"--overlay {overlay}") as mnt:
         write_at(mnt / "p2", place, data)
         return digest(mnt / "disk")
-
-
-def check(overlay="w.qcow2"):
-    run(f"qemu-img check {overlay}")
 
 
 @needs("qemu-img")

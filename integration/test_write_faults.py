@@ -284,6 +284,18 @@ def test_zeros_that_fail_halfway(home, library):
     assert failures > 0
 
 
+@needs("cc")
+@pytest.mark.parametrize("seconds", [1, 4] if SOAK else [1])
+def test_an_unmount_that_takes_long(home, library, seconds):
+    """Nobody cuts short who brings changes to a slow disk; 4 s each time are more than 10 s in all."""
+    sparse_file("base.img", MIB)
+    run(f"mkdir mnt && SYNC_SECONDS={seconds} LD_PRELOAD={shim(library)} "
+        "platter mount --overlay w.qcow2 base.img mnt")
+    write_at("mnt/disk", 0, noise(1, 5000))
+    assert run("platter unmount mnt").seconds > seconds
+    assert json.loads(run("platter overlay status --json w.qcow2").out)["state"] == "clean"
+
+
 @pytest.fixture(params=["tmpfs", "ext4"])
 def small_place(request, home):
     """A folder on a disk of 8 MiB."""

@@ -161,24 +161,33 @@ extension MapEntry {
   }
 }
 
-/// Remembers the region of a file that was asked for last, so that a walk over a million blocks of
-/// one file costs a system call for each of the file's holes and not for each block.
+/// Remembers the region of each file that was asked for last, so that a walk over a million blocks of a
+/// few files costs a system call for each of the files' holes and not for each block.
 struct RegionCursor {
-  private var storage: (any Storage)? = nil
-  private var range: Range<UInt64> = 0..<0
-  private var isHole = false
+  private struct Region {
+    let storage: any Storage
+    let range: Range<UInt64>
+    let isHole: Bool
+  }
+
+  /// As many files as a chain usually has; for more, all are forgotten.
+  private static let most = 64
+  private var regions: [ObjectIdentifier: Region] = [:]
 
   /// As `Storage.region(at:limit:)`.
   mutating func region(
     of storage: any Storage, at offset: FileOffset, limit: UInt64
   ) throws(DiskError) -> StorageRegion {
-    if self.storage !== storage || !range.contains(offset.bytes) {
-      let whole = try storage.region(at: offset, limit: Limits.largestDisk)
-      self.storage = storage
-      // A driver that answers with a place near the end of 64 bits is refused by reads, not here.
-      range = offset.bytes..<(offset.adding(max(1, whole.length))?.bytes ?? .max)
-      isHole = whole.isHole
+    let key = ObjectIdentifier(storage)
+    if let known = regions[key], known.range.contains(offset.bytes) {
+      return StorageRegion(
+        isHole: known.isHole, length: min(limit, known.range.upperBound - offset.bytes))
     }
-    return StorageRegion(isHole: isHole, length: min(limit, range.upperBound - offset.bytes))
+    let whole = try storage.region(at: offset, limit: Limits.largestDisk)
+    // A driver that answers with a place near the end of 64 bits is refused by reads, not here.
+    let end = offset.adding(max(1, whole.length))?.bytes ?? .max
+    if regions.count >= Self.most { regions = [:] }
+    regions[key] = Region(storage: storage, range: offset.bytes..<end, isHole: whole.isHole)
+    return StorageRegion(isHole: whole.isHole, length: min(limit, end - offset.bytes))
   }
 }

@@ -88,8 +88,8 @@ extension Disk {
   }
 
   /// Runs `body` while nobody changes the disk: writes and zeros that are going on end first, new ones
-  /// wait until it has returned, for as long as that takes. Reads and flushes go on. For one who
-  /// changes the layer itself: what was counted or kept of the disk's content is not used again.
+  /// wait until it has returned, for as long as that takes. Reads go on, and so do flushes, unless the
+  /// layer makes them wait. For one who changes the layer itself: what was counted or kept of the disk's content is not used again.
   ///
   /// The body must not write to the disk or wait for somebody who does.
   ///

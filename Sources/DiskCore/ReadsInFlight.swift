@@ -5,8 +5,10 @@ internal import Synchronization
 final class ReadsInFlight: Sendable {
   private struct State: Sendable {
     var epoch: UInt64 = 0
-    /// Reads that began in an epoch and have not ended.
-    var running: [UInt64: Int] = [:]
+    /// Reads of this epoch that have not ended: what nearly every read is about.
+    var running = 0
+    /// The same of those before it that still have some.
+    var late: [UInt64: Int] = [:]
   }
 
   private let state = Mutex(State())
@@ -14,28 +16,34 @@ final class ReadsInFlight: Sendable {
   /// A read begins; what it gives is for `end`.
   func begin() -> UInt64 {
     state.withLock { state in
-      state.running[state.epoch, default: 0] += 1
+      state.running += 1
       return state.epoch
     }
   }
 
   func end(_ epoch: UInt64) {
     state.withLock { state in
-      let left = (state.running[epoch] ?? 1) - 1
-      state.running[epoch] = left == 0 ? nil : left
+      guard epoch != state.epoch else {
+        state.running -= 1
+        return
+      }
+      let left = (state.late[epoch] ?? 1) - 1
+      state.late[epoch] = left == 0 ? nil : left
     }
   }
 
   /// Begins a new epoch and gives the one that ended.
   func nextEpoch() -> UInt64 {
     state.withLock { state in
+      if state.running > 0 { state.late[state.epoch] = state.running }
+      state.running = 0
       defer { state.epoch += 1 }
       return state.epoch
     }
   }
 
-  /// Whether no read of `epoch` or an earlier one is going on.
+  /// Whether no read of `epoch`, which has ended, or an earlier one is going on.
   func areDone(_ epoch: UInt64) -> Bool {
-    state.withLock { state in !state.running.keys.contains { $0 <= epoch } }
+    state.withLock { state in !state.late.keys.contains { $0 <= epoch } }
   }
 }

@@ -47,8 +47,10 @@ public final class RevocableStorage: Storage {
   /// Runs `body` while nobody reads: reads that are going on end first, new ones wait. Where it
   /// succeeds the bytes are gone; where it throws all is as before.
   public func revoke(_ body: () throws(DiskError) -> Void) throws(DiskError) {
+    var before = Access.open
     state.wait { state in
       guard state.access != .closing else { return false }
+      before = state.access
       state.access = .closing
       return true
     }
@@ -57,7 +59,7 @@ public final class RevocableStorage: Storage {
       try body()
       state.change { $0.access = .revoked }
     } catch {
-      state.change { $0.access = .open }
+      state.change { $0.access = before }
       throw error
     }
   }

@@ -54,7 +54,9 @@ final class LiveVerbs: Sendable {
       switch request.verb {
       case .views:
         return ControlAnswer(views: mounted.names(of: server.changes.caches.cachedNodes))
-      case .save: try mounted.save()
+      case .save:
+        writeBackNameless()
+        try mounted.save()
       case .snapshots: return ControlAnswer(snapshots: try snapshots().list())
       case .createSnapshot: try create(try name(request))
       case .deleteSnapshot:
@@ -89,9 +91,11 @@ final class LiveVerbs: Sendable {
 
   /// The client has made the kernel write the views that have a name. Those that have none any more,
   /// windows of an old partition table, are written here.
+  private func writeBackNameless() { server.changes.writeBack { !mounted.hasName($0) } }
+
   private func create(_ name: String) throws(DiskError) {
     let snapshots = try snapshots()
-    server.changes.writeBack { !mounted.hasName($0) }
+    writeBackNameless()
     try snapshots.create(name)
     mounted.snapshotsChanged()
   }

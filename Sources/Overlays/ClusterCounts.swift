@@ -1,5 +1,5 @@
 /// How often each cluster of the file is referred to; 0 where nothing is said. Kept in small pages, so
-/// that a file that claims to be huge costs no more memory than it has entries.
+/// that a file that claims to be huge costs no more memory than it has counts.
 struct ClusterCounts: Sendable {
   /// Counts in a page of 1 KiB.
   private static let perPage: UInt64 = 512

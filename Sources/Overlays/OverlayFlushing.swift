@@ -93,7 +93,7 @@ extension Overlay {
       state.free.add(unused)
     }
     _ = try flush()
-    let (end, newEnd) = state.withLock { ($0.end, $0.free.runs.first.map { $0 }) }
+    let (end, newEnd) = state.withLock { ($0.end, $0.free.runs.first) }
     if let newEnd, newEnd.upperBound == end {
       try storage.resize(to: newEnd.lowerBound * geometry.clusterSize)
       state.withLock { state in state.end = state.free.cutTail(endingAt: end) }

@@ -8,9 +8,8 @@ enum OverlayRecovery {
   static func collect(
     in file: any WritableStorage, _ structure: OverlayStructure, _ state: inout OverlayState
   ) throws(DiskError) {
-    let used = try structure.countReferences(in: file)
     let stored = try structure.storedCounts(in: file)
-    try structure.requireEnough(stored, for: used)
+    let used = try structure.countReferences(in: file, stored: stored)
     try structure.requireFlags(stored, whenLoweredTo: used, in: file)
     try structure.forEachBlock(in: file) { (first, at, counts) throws(DiskError) in
       try lower(counts, to: used, first: first, at: at, in: file)
@@ -38,9 +37,10 @@ enum OverlayRecovery {
 }
 
 extension OverlayStructure {
-  /// - Throws: `malformed` where an active entry would have to say, with its count lowered, that its
-  ///   cluster is counted once, and does not: which is what QEMU leaves when it is interrupted while it
-  ///   deletes a snapshot, and no crash of Platter's.
+  /// - Throws: `malformed` where bit 63 of an active entry is not what the count, once lowered, makes
+  ///   it: missing where the cluster is counted once, which is what QEMU leaves when it is interrupted
+  ///   while it deletes a snapshot; or set where a snapshot has the cluster too, which would be written
+  ///   in place. No crash of Platter's leaves either.
   fileprivate func requireFlags(
     _ stored: ClusterCounts, whenLoweredTo used: ClusterCounts, in file: any Storage
   ) throws(DiskError) {
@@ -48,13 +48,16 @@ extension OverlayStructure {
     try used.forEachCounted { (cluster, count) throws(DiskError) in
       if count == 1, stored[cluster] > 1 { lowered.insert(cluster) }
     }
-    guard !lowered.isEmpty else { return }
+    // Without snapshots nothing that can have the bit is shared: that was looked at.
+    guard !lowered.isEmpty || !snapshots.isEmpty else { return }
     func check(_ entry: UInt64, _ cluster: UInt64, at place: UInt64) throws(DiskError) {
-      guard entry & L2Entry.copied == 0, lowered.contains(cluster) else { return }
+      let isCopied = entry & L2Entry.copied != 0
+      guard isCopied ? used[cluster] > 1 : lowered.contains(cluster) else { return }
       throw DiskError(
         .malformed,
-        "cluster \(cluster) is marked as shared and in use once; `qemu-img check -r all` repairs it",
-        path: path, offset: place)
+        "cluster \(cluster) is marked as "
+          + (isCopied ? "used once, and in use \(used[cluster]) times" : "shared and in use once")
+          + "; `qemu-img check -r all` repairs it", path: path, offset: place)
     }
     for (index, entry) in l1.enumerated() where entry & L2Entry.hostMask != 0 {
       let table = entry & L2Entry.hostMask

@@ -47,8 +47,7 @@ struct OverlayRewrite: Sendable {
     oldEnd = old.end
     var used = ClusterCounts()
     if !isWhole {
-      used = try old.countReferences(in: file)
-      try old.requireEnough(try old.storedCounts(in: file), for: used)
+      used = try old.countReferences(in: file, stored: try old.storedCounts(in: file))
     }
     // Data, and what the snapshots have.
     let snapshotTables = try OverlayStructure.tables(

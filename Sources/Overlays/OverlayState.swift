@@ -19,8 +19,9 @@ struct OverlayState: Sendable {
   var dirtyL1: SectorSet
   /// By their index in the L1 table.
   var tables: [Int: L2Table] = [:]
-  /// Tables that are being read or made.
-  var loads: [Int: Lazy<Void>] = [:]
+  /// Tables that are being read or made, each by one attempt.
+  var loads: [Int: (number: UInt64, attempt: Lazy<Void>)] = [:]
+  var loadsBegun: UInt64 = 0
   /// Clusters of the disk that are being moved from one they share with a snapshot.
   var moves: [UInt64: Lazy<Void>] = [:]
   /// How often the tables as a whole were exchanged.

@@ -153,10 +153,15 @@ struct OverlayStructure: Sendable {
 }
 
 extension OverlayStructure {
-  /// What refers to the clusters of the file, counted through all tables.
+  /// What refers to the clusters of the file, counted through all tables. As soon as one is named that
+  /// the file counts as free, no more are read: so what is kept takes no more memory than the file has
+  /// refcount blocks.
   ///
-  /// - Throws: `malformed` for what no table can say.
-  func countReferences(in file: any Storage) throws(DiskError) -> ClusterCounts {
+  /// - Parameter stored: the counts that the file has.
+  /// - Throws: `malformed` for what no table can say, and where a count is too low.
+  func countReferences(
+    in file: any Storage, stored: ClusterCounts
+  ) throws(DiskError) -> ClusterCounts {
     var tables = snapshotTables
     for entry in l1 where entry & L2Entry.hostMask != 0 {
       tables[entry & L2Entry.hostMask, default: 0] += 1
@@ -164,7 +169,10 @@ extension OverlayStructure {
     var counts = ClusterCounts()
     // What compressed clusters refer to: several of them share one.
     var packed = ClusterCounts()
-    for cluster in metadata { counts[cluster] = 1 }
+    for cluster in metadata.sorted() {
+      if stored[cluster] == 0 { throw tooLow(cluster, 0, 1) }
+      counts[cluster] = 1
+    }
     let rules = rules
     for (table, times) in tables.sorted(by: { $0.key < $1.key }) {
       counts[table / geometry.clusterSize] = 0
@@ -172,6 +180,7 @@ extension OverlayStructure {
       try rules.forEachEntry(ofTableAt: table, in: file) {
         (index, entry, run) throws(DiskError) in
         for cluster in run {
+          if stored[cluster] == 0 { throw tooLow(cluster, 0, 1) }
           // Without snapshots nothing else is shared.
           guard !snapshots.isEmpty || counts[cluster] == (entry.isCompressed ? packed[cluster] : 0)
           else {
@@ -183,6 +192,9 @@ extension OverlayStructure {
           if entry.isCompressed { try packed.add(cluster, times: times, path) }
         }
       }
+    }
+    try counts.forEachCounted { (cluster, count) throws(DiskError) in
+      if stored[cluster] < count { throw tooLow(cluster, stored[cluster], count) }
     }
     return counts
   }
@@ -212,15 +224,7 @@ extension OverlayStructure {
     return counts
   }
 
-  /// - Throws: `malformed` where the file counts a cluster less often than it is referred to, which
-  ///   no crash leaves.
-  func requireEnough(_ stored: ClusterCounts, for used: ClusterCounts) throws(DiskError) {
-    try used.forEachCounted { (cluster, count) throws(DiskError) in
-      if stored[cluster] < count { throw tooLow(cluster, stored[cluster], count) }
-    }
-  }
-
-  func tooLow(_ cluster: UInt64, _ stored: UInt16, _ count: UInt16) -> DiskError {
+  private func tooLow(_ cluster: UInt64, _ stored: UInt16, _ count: UInt16) -> DiskError {
     DiskError(
       .malformed,
       "cluster \(cluster) is in use and counted as "

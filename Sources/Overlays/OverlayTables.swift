@@ -20,24 +20,29 @@ extension Overlay {
       if state.changeable(index) != nil { return nil }
       if !toChange, state.tables[index] != nil { return nil }
       // It may be one that only reads: who wants to change finds that out, and comes again.
-      if let running = state.loads[index] { return running }
-      let attempt = Lazy { [self] () throws(DiskError) in try make(index, toChange: toChange) }
-      state.loads[index] = attempt
+      if let running = state.loads[index] { return running.attempt }
+      state.loadsBegun += 1
+      let number = state.loadsBegun
+      let attempt = Lazy { [self] () throws(DiskError) in
+        // Whoever waits for one that failed may try it again, when it is over and others have begun.
+        guard self.state.withLock({ $0.loads[index]?.number == number }) else { return }
+        defer { self.state.withLock { $0.loads[index] = nil } }
+        try make(index, toChange: toChange)
+      }
+      state.loads[index] = (number, attempt)
       return attempt
     }
-    guard let attempt else { return }
-    defer {
-      state.withLock { state in
-        if state.loads[index] === attempt { state.loads[index] = nil }
-      }
-    }
-    try attempt.get()
+    try attempt?.get()
   }
 
   private func make(_ index: Int, toChange: Bool) throws(DiskError) {
     let (entry, epoch) = state.withLock { ($0.l1[index], $0.epoch) }
     let at = entry & L2Entry.hostMask
-    if at == 0 { return try makeEmpty(index) }
+    if at == 0 {
+      // It went with an exchange of the tables: who only reads needs none.
+      guard toChange else { return }
+      return try makeEmpty(index)
+    }
     let words = try geometry.words(ofTableAt: at, in: storage)
     if toChange, entry & L2Entry.copied == 0 {
       return try makeCopy(index, of: words, from: at)

@@ -65,4 +65,17 @@ import Testing
     for index in 100..<108 { gone += residence.admit(block(UInt64(index))).map(\.key.index) }
     #expect(!gone.contains(9))
   }
+
+  /// A block that is kept, and as large as there is room, beside a small new one: the small one goes.
+  @Test func alone() {
+    let small = ScrambledBlocks(MemoryStorage([0]), blockSize: 100)
+    var residence = BlockResidence(capacity: 1050)
+    #expect(residence.admit(block(1)).isEmpty)
+    let other = DecodedBlock(BlockCache.Key(decoder: small, index: 1))
+    #expect(residence.admit(other).map(\.key.index) == [1])
+    let again = block(1)
+    let leaving = residence.admit(again)
+    #expect(leaving.count == 1 && leaving.first === other)
+    #expect(residence.cost == 1000)
+  }
 }

@@ -20,6 +20,12 @@ import Testing
     }
     #expect(throws: DiskError.self) { try storage.region(at: .start, limit: 1) }
     try storage.revoke {}
+    // What is gone does not come back.
+    #expect(throws: DiskError.self) {
+      try storage.revoke { () throws(DiskError) in throw DiskError(.notFound, "no such thing") }
+    }
+    #expect(storage.isRevoked)
+    #expect(throws: DiskError.self) { try storage.bytes(at: .start, count: 1) }
   }
 
   /// A read that began before is over before the bytes can become something else; one that comes

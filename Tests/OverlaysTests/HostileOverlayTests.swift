@@ -160,4 +160,24 @@ struct HostileOverlayTests {
     #expect(error?.description.contains("check -r all") == true)
     #expect(file.changeCount == 0)
   }
+
+  /// Entries all over a file that claims to be huge take memory only where the file counts what they
+  /// name: the first that is counted as free ends it.
+  @Test func noMoreIsReadThanIsCounted() throws {
+    let tables: UInt64 = 50
+    let unit = OverlayTuning.small.geometry.bytesPerTable
+    let file = RecordingStorage(recording: false)
+    let overlay = try Overlay.create(in: file, size: unit * tables, base: nil, .small)
+    let disk = try OverlaidDisk(overlay, []).disk
+    for index in 0..<tables { try disk.put([1], at: index * unit) }
+    try disk.flush()
+    var content = file.content
+    content.write([UInt8](repeating: 0, count: 16384)[...], at: 2 * 16384)
+    let empty = RecordingStorage(content)
+    let reads = Shared(0)
+    empty.beforeRead { _, _ in reads.change { $0 += 1 } }
+    let error = #expect(throws: DiskError.self) { _ = try Overlay.open(empty, .small) }
+    #expect(error?.description.contains("counted as free") == true)
+    #expect(reads.value < 20)
+  }
 }

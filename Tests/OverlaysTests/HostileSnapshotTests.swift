@@ -104,6 +104,38 @@ struct HostileSnapshotTests {
     }
   }
 
+  /// Marked as its own, the disk's cluster would be written in place, and the snapshot with it.
+  @Test(arguments: [false, true]) func markedAsCountedOnce(_ isTable: Bool) throws {
+    var content = try Self.sample(isOpen: true)
+    let l1 = Self.word(content, at: 40)
+    let table = Self.word(content, at: l1) & L2Entry.hostMask
+    let place = try #require(
+      stride(from: table, to: table + 1600, by: 16).first {
+        let entry = L2Entry(descriptor: Self.word(content, at: $0), bitmap: 0)
+        return entry.host != 0 && !entry.isCopied
+      })
+    if isTable {
+      // The active state and the first snapshot have one table together, as QEMU makes them.
+      let other = Self.word(content, at: Self.word(content, at: Self.word(content, at: 64)))
+      var bytes: [UInt8] = []
+      bytes.appendBig(other & L2Entry.hostMask | L2Entry.copied)
+      content.write(bytes[...], at: l1)
+      let block = Self.word(content, at: Self.word(content, at: 48))
+      // Counted often enough, all of them.
+      for cluster in 1..<100
+      where content.bytes(at: block + UInt64(cluster * 2), count: 2) != [0, 0] {
+        content.write([0, 9], at: block + UInt64(cluster * 2))
+      }
+    } else {
+      content.write([0x80 | content.bytes(at: place, count: 1)[0]], at: place)
+    }
+    let file = RecordingStorage(content)
+    let error = #expect(throws: DiskError.self) { _ = try Overlay.open(file, .small) }
+    #expect(
+      error?.description.contains("is marked as used once") == true, "\(String(describing: error))")
+    #expect(file.changeCount == 0)
+  }
+
   @Test func names() throws {
     let file = RecordingStorage(try Self.sample(), recording: false)
     func refused(_ name: String, _ complaint: String) {

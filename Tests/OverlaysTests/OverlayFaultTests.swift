@@ -191,4 +191,37 @@ struct OverlayFaultTests {
     #expect(throws: DiskError.self) { try damaged.bytes(at: border, count: 3) }
     #expect(throws: DiskError.self) { try damaged.put([9], at: border) }
   }
+
+  /// A thread that waited for a table to be made, and comes to try it again when that has failed, others
+  /// have made it, and it was written to.
+  @Test func anAttemptThatComesTooLate() throws {
+    let file = RecordingStorage(recording: false)
+    try Overlay.create(in: file, size: 1 << 20, base: nil, .small).close()
+    let overlay = try Overlay.open(file, .small)
+    let disk = try OverlaidDisk(overlay, []).disk
+    let late = Shared<Lazy<Void>?>(nil)
+    file.beforeRead { _, _ in
+      let running = overlay.state.withLock { $0.loads[0]?.attempt }
+      if let running { late.change { $0 = running } }
+    }
+    file.fail(call: file.calls + 1, with: .inputOutput)
+    #expect(throws: DiskError.self) { try disk.put([1], at: 0) }
+    file.beforeRead { _, _ in }
+    let bytes = ImageBytes.pattern(50_000, seed: 1)
+    try disk.put(bytes, at: 0)
+    try #require(late.value).get()
+    #expect(same(try disk.bytes(at: 0, count: bytes.count), bytes))
+    try overlay.close()
+    #expect(QcowChecker(file.content).errors == [])
+    #expect(QcowChecker(file.content).leaks == [])
+  }
+
+  /// The table that a reader wants is gone with an exchange of the tables: it makes none.
+  @Test func aReaderMakesNoTable() throws {
+    let file = RecordingStorage(recording: false)
+    let overlay = try Overlay.create(in: file, size: 1 << 20, base: nil, .small)
+    try overlay.load(0)
+    #expect(overlay.state.withLock { $0.l1 } == [0])
+    try overlay.close()
+  }
 }

@@ -3,6 +3,7 @@
  *
  * FAULTY_FILE  what the path of the file ends with
  * FAULTS       a file with the fields of `struct control`, which the test sets while this runs
+ * SYNC_SECONDS how long each fdatasync takes, of any file, as on a slow disk to which much is written
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -115,7 +116,21 @@ TRANSFER(pread, void *, off_t)
 TRANSFER(pread64, void *, off64_t)
 TRANSFER(pwrite, const void *, off_t)
 TRANSFER(pwrite64, const void *, off64_t)
-OTHER(fdatasync, (int descriptor), (descriptor))
+
+int fdatasync(int descriptor)
+{
+	const char *seconds = getenv("SYNC_SECONDS");
+	int error = fault(descriptor);
+
+	if (seconds)
+		sleep(atoi(seconds));
+	if (error) {
+		errno = abs(error);
+		return -1;
+	}
+	return REAL(fdatasync)(descriptor);
+}
+
 OTHER(fsync, (int descriptor), (descriptor))
 OTHER(ftruncate, (int descriptor, off_t size), (descriptor, size))
 OTHER(ftruncate64, (int descriptor, off64_t size), (descriptor, size))

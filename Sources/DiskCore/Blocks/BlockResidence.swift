@@ -26,7 +26,7 @@ struct BlockResidence {
     if left.take(block.key) { kept.append(block) } else { new.append(block) }
     var leaving: [DecodedBlock] = []
     while cost > capacity, new.count + kept.count > 1 {
-      if new.cost > probation || kept.isEmpty {
+      if new.cost > probation || kept.hasNothing(but: block) {
         guard let oldest = new.popFirst() else { break }
         if oldest === block {
           // Larger than the queue, and it has only come.
@@ -59,7 +59,10 @@ private struct BlockQueue {
   private(set) var cost = 0
 
   var count: Int { blocks.count - first }
-  var isEmpty: Bool { count == 0 }
+
+  func hasNothing(but block: DecodedBlock) -> Bool {
+    count == 0 || count == 1 && blocks[first] === block
+  }
 
   mutating func append(_ block: DecodedBlock) {
     blocks.append(block)

@@ -27,6 +27,14 @@ struct ControlClient: ~Copyable {
     return ControlClient(connection: connection)
   }
 
+  /// From now on an answer is waited for as long as the daemon lives.
+  func waitWithoutLimit() {
+    var patience = timeval(tv_sec: 0, tv_usec: 0)
+    unsafe setsockopt(
+      connection.number, SOL_SOCKET, SO_RCVTIMEO, &patience,
+      socklen_t(MemoryLayout<timeval>.size))
+  }
+
   /// Everything until the daemon closes the connection or the patience ends.
   func answer() -> String { DescriptorText.readAll(connection.number) }
 

@@ -1,5 +1,6 @@
 internal import CPosix
 internal import DiskCore
+internal import Dispatch
 internal import Glibc
 internal import Synchronization
 
@@ -14,8 +15,13 @@ final class ControlServer: Sendable {
   private let status: @Sendable () -> MountStatus
   private let verbs: LiveVerbs
   private let saving: @Sendable () throws(DiskError) -> Void
+  /// Taken by who ends the daemon: the thread that serves the mount, once that is gone, or ours before.
+  private let ending = DispatchSemaphore(value: 1)
   /// Clients to tell when the mount has ended.
   private let waiting = Mutex<[CInt]>([])
+
+  /// How many of them there may be.
+  private static let mostWaiting = 64
 
   /// - Parameter saving: returns when all that was written is on the disk; for a daemon that must end
   ///   while its mount is still held.
@@ -126,9 +132,15 @@ final class ControlServer: Sendable {
       DescriptorText.send(JSON.text(of: status()), to: client)
       close(client)
     case .wait:
-      waiting.withLock { $0.append(client) }
-      DescriptorText.send(ControlRequest.waiting, to: client)
-    case .end: end()
+      let isHeard = waiting.withLock { waiting in
+        guard waiting.count < Self.mostWaiting else { return false }
+        waiting.append(client)
+        return true
+      }
+      if isHeard { DescriptorText.send(ControlRequest.waiting, to: client) } else { close(client) }
+    case .end:
+      end()
+      close(client)
     case .views, .save, .snapshots, .createSnapshot, .deleteSnapshot, .revert:
       verbs.submit(request) { [self] in answer($0, to: client) }
     }
@@ -152,8 +164,12 @@ final class ControlServer: Sendable {
     }
   }
 
-  /// Ends the daemon while the kernel still holds the connection.
-  private func end() -> Never {
+  /// The mount is gone: whoever calls this ends the daemon, in its own time, and nobody else does.
+  func beginEnd() { ending.wait() }
+
+  /// Ends the daemon while the kernel still holds the connection. Returns where that is being done.
+  private func end() {
+    guard ending.wait(timeout: .now()) == .success else { return }
     do throws(DiskError) {
       try saving()
       finish(failure: nil)

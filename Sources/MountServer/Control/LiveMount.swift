@@ -20,7 +20,7 @@ public struct LiveMount: Sendable {
   /// Nil where there is none.
   ///
   /// - Throws: what keeps running mounts from being found; `unavailable` for a mount whose daemon is
-  ///   gone or another user's.
+  ///   gone or another user's; `invalidRequest` for a folder that is no mount.
   public static func using(_ path: String) throws(DiskError) -> LiveMount? {
     if let point = try? MountPoint.resolved(path), let entry = MountTable.entry(at: point) {
       guard let mount = try LiveMounts.all().first(where: { $0.device == entry.device }) else {
@@ -28,6 +28,9 @@ public struct LiveMount: Sendable {
           .unavailable, "is a Platter mount whose daemon does not answer", path: path)
       }
       return try LiveMount(mount)
+    }
+    guard !isFolder(path) else {
+      throw DiskError(.invalidRequest, "is a folder in which no image is mounted", path: path)
     }
     guard let file = try? FileStorage(path: path), let identity = file.identity, isLocked(file)
     else { return nil }
@@ -39,6 +42,11 @@ public struct LiveMount: Sendable {
       return try LiveMount(mount, file: path)
     }
     return nil
+  }
+
+  private static func isFolder(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }
 
   private static func isLocked(_ file: FileStorage) -> Bool {
@@ -125,7 +133,7 @@ public struct LiveMount: Sendable {
   /// Lets the kernel hand to the daemon what it holds of writes and of stores through mappings. That is
   /// this process's work: a daemon that waits for itself cannot even be killed.
   private func writeBack() throws(DiskError) {
-    let point = try open(status.mountPoint)
+    let point = try opened(Self.open(status.mountPoint), status.mountPoint)
     var place = stat()
     guard unsafe fstat(point.number, &place) == 0,
       unsafe platter_has_device(place.st_dev, status.device) != 0
@@ -138,14 +146,19 @@ public struct LiveMount: Sendable {
     if platter_syncfs(point.number) != 0 { throw failure(status.mountPoint) }
     for name in try ask(.views).views ?? [] {
       let path = name.isEmpty ? status.mountPoint : PathParts.join(status.mountPoint, name)
+      let number = Self.open(path)
       // One that is gone meanwhile was closed first, which writes it.
-      guard let view = try? open(path) else { continue }
+      if number < 0, errno == ENOENT { continue }
+      let view = try opened(number, path)
       if fsync(view.number) != 0 { throw failure(path) }
     }
   }
 
-  private func open(_ path: String) throws(DiskError) -> OwnedDescriptor {
-    let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  private static func open(_ path: String) -> CInt {
+    unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  }
+
+  private func opened(_ number: CInt, _ path: String) throws(DiskError) -> OwnedDescriptor {
     guard number >= 0 else { throw failure(path) }
     return OwnedDescriptor(adopting: number)
   }

@@ -64,6 +64,8 @@ public enum LiveMounts {
     if !client.hasAnswer(within: 1000) {
       _ = ControlClient.connect(socket, saying: ControlRequest(.end), patience: 2)
     }
+    // To write what it has not written yet takes any time.
+    client.waitWithoutLimit()
     let answer = client.answer()
     if answer != ControlRequest.done {
       let words = answer.isEmpty ? "the daemon ended without a word" : String(answer.dropLast())

@@ -137,14 +137,15 @@ final class FileServer: Sendable {
     let handle = opened.makeHandle()
     unsafe file.pointee.fh = handle
     if unsafe !request.reply(opened: file) {
-      closed(opened)
+      closed(opened, isKnown: false)
       OpenFile.release(handle: handle)
     }
   }
 
-  func closed(_ file: OpenFile) {
+  /// - Parameter isKnown: whether the kernel was told that it was open.
+  func closed(_ file: OpenFile, isKnown: Bool = true) {
     guard let view = file.view else { return }
-    changes.caches.close(view.node, view.opening)
+    if cache == .kernel { changes.caches.close(view.node, view.opening, forgets: !isKnown) }
     if view.isWritable { writing.remove(file) }
   }
 
@@ -157,7 +158,7 @@ final class FileServer: Sendable {
       .window(window), isCached: opening.isCached,
       view: OpenFile.View(node: id, opening: opening, isWritable: forWriting))
     guard !forWriting || writing.add(file, to: id, by: thread) else {
-      if cache == .kernel { changes.caches.close(id, opening, forgets: true) }
+      closed(file, isKnown: false)
       return nil
     }
     return file

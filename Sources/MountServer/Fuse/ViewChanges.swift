@@ -169,9 +169,7 @@ final class ViewChanges: Sendable {
     threads.sync { for node in nodes { kernel.dropAll(of: node) } }
   }
 
-  /// Returns when every change that was begun is made. No new one may come.
-  func finish() {
-    threads.sync(flags: .barrier) {}
-    kernel.detach()
-  }
+  /// Returns when every change that was begun is made. No new one may come; who drops pages later, as one
+  /// who puts the disk back, finds the kernel gone.
+  func finish() { threads.sync(flags: .barrier) { kernel.detach() } }
 }

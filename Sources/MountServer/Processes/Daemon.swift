@@ -52,6 +52,7 @@ enum Daemon {
     control.start()
     do throws(DiskError) {
       try FuseSession.serve(connection, by: server)
+      control.beginEnd()
       verbs.finish()
       try mounted.finish()
       control.finish(failure: nil)
