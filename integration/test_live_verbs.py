@@ -17,6 +17,7 @@ import pytest
 from support.files import MIB, digest, noise, read_at, sparse_file, write_at
 from support.hammers import Hammers
 from support.other_process import OtherProcess
+from support.qemu_io import Holder
 from support.session import SOAK
 from support.shell import attempt, eventually, mounted, needs, quoted, refused, run, session, start
 from support.work import P1, P2, small_disk, status
@@ -364,14 +365,10 @@ def test_status_and_diff_of_a_mount(home):
         with mounted(image, option):
             assert run("platter list").out.splitlines()[1].endswith("  " + words)
     # Somebody else's: as before.
-    other = start("exec qemu-io w.qcow2", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    try:
-        assert eventually(lambda: json.loads(run(
-            "platter overlay status --json w.qcow2").out)["state"] == "inUse")
+    with Holder("w.qcow2"):
+        assert json.loads(run("platter overlay status --json w.qcow2").out)["state"] == "inUse"
         refused("platter overlay diff w.qcow2", "another program")
         refused("platter overlay snapshot create w.qcow2 one", "w.qcow2")
-    finally:
-        other.communicate(b"quit\n", timeout=10)
 
 
 def test_one_views_dirty_pages_are_counted(home):

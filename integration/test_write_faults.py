@@ -74,7 +74,7 @@ class Mount:
         if result.status != 0:
             assert faults.count > 0, str(result)
             assert result.err.startswith("platter: ") and place.faulty in result.err, str(result)
-            assert os.path.exists(place.file) == existed
+            assert os.path.exists(place.file) == existed, str(result)
             faults.disarm()
             run(command)
         elif not os.path.exists("mnt/p1"):

@@ -113,35 +113,6 @@ extension Window {
     }
     return nil
   }
-
-  /// How many bytes of the window are stored, for `st_blocks`.
-  ///
-  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables` and the extents not more
-  /// than `Limits.countedExtents`; otherwise an upper bound that reads no table and stays below `size`
-  /// wherever there can be holes, which is how `cp` and `tar` know to look for them.
-  public func allocatedBytes() -> UInt64 {
-    let tables = disk.layers.reduce(0 as UInt64) { $0 + $1.tableBytes }
-    if tables <= Limits.exactlyCountedTables, let exact = try? countedBytes() { return exact }
-    let stored = disk.files.reduce(0 as UInt64) { $0 + $1.allocatedBytes }
-    return min(stored, size > 512 ? size - 512 : 0)
-  }
-
-  /// Nil where the disk's budget of `Limits.countedExtents` is used up.
-  private func countedBytes() throws(DiskError) -> UInt64? {
-    var total: UInt64 = 0
-    var place = DiskOffset.start
-    var cursor = RegionCursor()
-    while place.bytes < size {
-      guard disk.countingBudget.subtract(1, ordering: .relaxed).newValue >= 0 else { return nil }
-      let entry = try mapEntry(at: place, &cursor)
-      switch entry.content {
-      case .data, .compressed: total += entry.length
-      case .zero, .unreadable: break
-      }
-      place = place + entry.length
-    }
-    return total
-  }
 }
 
 extension MapEntry {

@@ -39,9 +39,23 @@ final class MountedImage: Sendable {
     self.activity = activity
     blocks = image.blocks
     containers = image.containers
-    source = try WritableDisk(image, request: request)
+    let source = try WritableDisk(image, request: request)
+    self.source = source
     disk = source.disk.whole
-    let table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
+    let table: PartitionTable
+    do throws(DiskError) {
+      table = try PartitionTable.read(from: source.disk.whole, sectorSize: request.sectorSize)
+      overlaySnapshots =
+        if let overlay = source.changes {
+          try OverlaySnapshots(
+            overlay, disk: source.disk, base: image.disk, sectorSize: request.sectorSize)
+        } else {
+          nil
+        }
+    } catch {
+      source.abandon()
+      throw error
+    }
     layer = image.disk.layers[0].description
     var snapshots = image.snapshots.map { snapshot in
       DiskFolder.Snapshot(snapshot.name) { () throws(DiskError) in
@@ -59,13 +73,6 @@ final class MountedImage: Sendable {
         })
     }
     self.snapshots = snapshots
-    overlaySnapshots =
-      if let overlay = source.changes {
-        try OverlaySnapshots(
-          overlay, disk: source.disk, base: image.disk, sectorSize: request.sectorSize)
-      } else {
-        nil
-      }
     notes = image.notes + source.notes + table.notes
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     var lastWrite: (@Sendable () -> Int)? = nil

@@ -28,12 +28,12 @@ enum OverlayFile {
   /// The overlay at `path`, made where there is none.
   ///
   /// - Parameter forcesBase: whether to go on where the base is not what it was.
-  /// - Returns: with it, what to know about it.
+  /// - Returns: with it, whether it was made, and what to know about it.
   /// - Throws: `busy` where another program uses the file; `invalidRequest` for an overlay of another
   ///   base, saying what differs.
   static func open(
     _ path: String, on image: OpenImage, _ options: ImageOptions, forcesBase: Bool
-  ) throws(DiskError) -> (Overlay, notes: [String]) {
+  ) throws(DiskError) -> (Overlay, isNew: Bool, notes: [String]) {
     let exists = unsafe access(path, F_OK) == 0
     let file = try exists ? WritableFileStorage(path: path) : WritableFileStorage(creating: path)
     guard !image.disk.files.contains(where: { $0.identity == file.identity }) else {
@@ -43,11 +43,11 @@ enum OverlayFile {
     try ImageLock.take(.writeAndResize, on: file.descriptor, path: path)
     guard file.size == 0 else {
       let notes = try check(file, on: image, options, forcesBase: forcesBase)
-      return (try Overlay.open(file), notes)
+      return (try Overlay.open(file), false, notes)
     }
     do throws(DiskError) {
       let base = try OverlayBase(image, options, overlay: path)
-      return (try Overlay.create(in: file, size: image.disk.size, base: base), [])
+      return (try Overlay.create(in: file, size: image.disk.size, base: base), !exists, [])
     } catch {
       if !exists { unsafe unlink(path) }
       throw error

@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import Glibc
 internal import ImageFormats
 internal import Overlays
 
@@ -13,6 +14,8 @@ struct WritableDisk: Sendable {
   let notes: [String]
   /// Whether the changes outlive the mount.
   private let isKept: Bool
+  /// Whether the file was made for this mount.
+  private let isNew: Bool
   private let close: @Sendable () throws(DiskError) -> Void
 
   /// - Throws: `busy` where another program uses the image in a way that does not go together with
@@ -32,17 +35,18 @@ struct WritableDisk: Sendable {
       self.init(try Disk(overlay, over: image.disk), overlay, nil, notes, isKept: false)
     case .overlay(let path):
       try Self.lock(files, .read)
-      let (overlay, notes) = try OverlayFile.open(
+      let (overlay, isNew, notes) = try OverlayFile.open(
         path, on: image, request.imageOptions, forcesBase: request.forcesBase)
       self.init(
-        try Disk(overlay, over: image.disk), overlay, path, notes + overlay.description.notes
+        try Disk(overlay, over: image.disk), overlay, path, notes + overlay.description.notes,
+        isNew: isNew
       ) { () throws(DiskError) in try overlay.close() }
     }
   }
 
   private init(
     _ disk: Disk, _ changes: Overlay? = nil, _ overlay: String? = nil, _ notes: [String] = [],
-    isKept: Bool = true,
+    isKept: Bool = true, isNew: Bool = false,
     close: @escaping @Sendable () throws(DiskError) -> Void = {}
   ) {
     self.disk = disk
@@ -50,6 +54,7 @@ struct WritableDisk: Sendable {
     self.overlay = overlay
     self.notes = notes
     self.isKept = isKept
+    self.isNew = isNew
     self.close = close
   }
 
@@ -57,6 +62,11 @@ struct WritableDisk: Sendable {
     for case let file as FileStorage in files.flatMap(\.parts) {
       try ImageLock.take(use, on: file.descriptorNumber, path: file.path)
     }
+  }
+
+  /// There will be no mount: nothing is left of what was made for it.
+  func abandon() {
+    if isNew, let overlay { unsafe unlink(overlay) }
   }
 
   /// Returns when all that was written is on the disk. Nothing may be written afterwards.
