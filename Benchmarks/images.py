@@ -74,7 +74,8 @@ def run(*words, **options):
     if not shutil.which(words[0]):
         raise CannotMakeImage(f"{words[0]} is not installed (package {MAKERS[words[0]]})")
     command = [str(word) for word in words]
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    done = subprocess.run(command, text=True, **streams)
     if done.returncode:
         raise CannotMakeImage(f"{' '.join(command)}: {done.stderr.strip()}")
 

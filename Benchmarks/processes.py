@@ -101,5 +101,12 @@ def memory_of(pid):
     return Memory(resident, proportional, peak)
 
 
+def processor_seconds_of(pid):
+    """User and system time of all threads that it has and had."""
+    # proc(5): utime and stime, the 14th and 15th word; the 2nd may have spaces in it.
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def name_of(pid):
     return Path(f"/proc/{pid}/comm").read_text().strip()

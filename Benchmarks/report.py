@@ -23,11 +23,31 @@ def text_of(table, subject):
     return "\n".join([*lines, *(["", table.note] if table.note else []), ""])
 
 
+def text_of_sheet(sheet):
+    """A line for each kind, medians of everything, and the spread of what the sheet is about."""
+    header = [sheet.subject]
+    for column in sheet.columns:
+        header += [column, "min–max"] if column in sheet.spread else [column]
+    body = []
+    for row, values in sheet.rows.items():
+        cells = [row]
+        for column in sheet.columns:
+            taken = values.get(column)
+            cells.append(fine(statistics.median(taken)) if taken else "–")
+            if column in sheet.spread:
+                cells.append(f"{fine(min(taken))}–{fine(max(taken))}" if taken else "–")
+        body.append(cells)
+    lines = [f"### {sheet.title} (medians; rounds: {sheet.rounds})", ""]
+    lines += aligned([header, *body]) if body else ["nothing was measured"]
+    return "\n".join([*lines, *(["", sheet.note] if sheet.note else []), ""])
+
+
 def verdict(table, row, subject):
     ratio = ratio_of(table, row, subject)
     if ratio is None:
         return ""
-    better, worse = ("faster", "slower") if table.unit != "MiB" else ("smaller", "larger")
+    is_size = table.unit in ("MiB", "%")
+    better, worse = ("smaller", "larger") if is_size else ("faster", "slower")
     word = "even" if abs(ratio - 1) <= EVEN else better if ratio > 1 else worse
     return f"{ratio:.2f}x {word}"
 
@@ -44,6 +64,10 @@ def ratio_of(table, row, subject):
 
 def number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"
+
+
+def fine(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def aligned(rows):
@@ -68,7 +92,7 @@ def machine():
     }
 
 
-def json_of(tables, machine, versions, left_out, failures):
+def json_of(tables, sheets, machine, versions, left_out, failures):
     return {
         "version": 1,
         "machine": machine,
@@ -88,4 +112,9 @@ def json_of(tables, machine, versions, left_out, failures):
                 "comparedIsBetterBy": ratio_of(table, row, subject),
             } for row, values in table.rows.items()],
         } for name, (table, subject) in tables.items()],
+        "sheets": [{
+            "name": name,
+            "title": sheet.title,
+            "rows": [{sheet.subject: row, "values": values} for row, values in sheet.rows.items()],
+        } for name, sheet in sheets.items()],
     }

@@ -50,6 +50,18 @@ class Table:
                      if belongs(row, label)}
 
 
+@dataclass
+class Sheet:
+    """Several numbers of each of several things, computed round by round."""
+    title: str
+    subject: str        # what the rows are
+    columns: list[str]  # each with its unit
+    spread: list[str]   # those whose least and most value are shown
+    note: str = ""
+    rounds: int = 0
+    rows: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+
 def belongs(row, label):
     return row == label or row.startswith(label + ": ")
 

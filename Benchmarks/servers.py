@@ -10,7 +10,6 @@ from pathlib import Path
 
 import processes
 
-SECONDS_TO_START = 30
 POLL_SECONDS = 0.0002
 
 
@@ -27,6 +26,7 @@ class Server:
     name = ""
     packages = {}  # program it needs: the Debian package that has it
     version_command = None
+    seconds_to_start = 30
 
     def __init__(self):
         self.point = None
@@ -75,7 +75,7 @@ class Server:
                 env=processes.environment_with(self.mark) | self.environment())
         while not (path := self._readable(image)):
             status = self.process.poll()
-            if status or time.monotonic() > begun + SECONDS_TO_START:
+            if status or time.monotonic() > begun + self.seconds_to_start:
                 how = f"exit status {status}" if status else "not ready in time"
                 said = (directory / "log").read_text()[-2000:].strip() or "it said nothing"
                 raise ServerFailed(f"{self.name} did not start on {image.path} ({how}): {said}")
@@ -144,14 +144,19 @@ class RawFile(Server):
 class Platter(Server):
     name = "platter"
 
-    def __init__(self, program, *options):
+    def __init__(self, program, *options, kept=None):
+        """`kept` gives the folder for what it keeps of compressed streams; without it, the user's."""
         super().__init__()
         self.program = Path(program).absolute()
         self.options = options
+        self.kept = kept
         self.version_command = [self.program, "--version"]
 
     def missing(self):
         return {} if self.program.is_file() else {str(self.program): "build it: make build"}
+
+    def environment(self):
+        return {"XDG_CACHE_HOME": str(self.kept())} if self.kept else {}
 
     def command(self, image, point):
         return [self.program, "mount", *self.options, image.path, point]
@@ -217,6 +222,48 @@ class NBDKit(Server):
     def command(self, image, point):
         mount = f'nbdfuse -r {shlex.quote(str(point))}/disk "$uri"'
         return ["nbdkit", "-r", "-U", "-", "file", image.path, "--run", mount]
+
+
+class NBDKitUnpacking(NBDKit):
+    """With the filter of a compressed file's kind: gzip, xz."""
+
+    seconds_to_start = 120  # gzip is unpacked whole first
+
+    def __init__(self, filter):
+        super().__init__()
+        self.name = f"nbdkit {filter} + nbdfuse"
+        self.filter = filter
+
+    def command(self, image, point):
+        mount = f'nbdfuse -r {shlex.quote(str(point))}/disk "$uri"'
+        return ["nbdkit", "-r", "-U", "-", f"--filter={self.filter}", "file", image.path,
+                "--run", mount]
+
+
+class RatarMount(Server):
+    """`kept`: its index file, made at the first mount and used later; without it, always the first."""
+
+    name = "ratarmount"
+    seconds_to_start = 120  # it is found first
+
+    def __init__(self, folder, kept=None):
+        super().__init__()
+        self.program = folder / "bin/ratarmount"
+        self.kept = self.index = kept
+        self.version_command = [self.program, "--version"]
+
+    def missing(self):
+        return {} if self.program.is_file() else {"ratarmount": "from PyPI: make deps"}
+
+    def prepare(self, image, directory):
+        self.index = self.kept or directory / "index.sqlite"
+
+    def command(self, image, point):
+        # All cores, which is not its default for gzip.
+        return [self.program, "-f", "-P", "0", "--index-file", self.index, image.path, point]
+
+    def served(self, image, point):
+        return next((file for file in point.iterdir() if file.is_file()), None)
 
 
 class XMount(Server):
@@ -325,4 +372,4 @@ class QCOWInfo(Describer):
         return ["qcowinfo", image.path]
 
 
-ALL = (Platter, NullServer, QEMUExport, NBDKit, XMount, VHDMount, VMDKMount, QCOWMount)
+ALL = (Platter, NullServer, QEMUExport, NBDKit, XMount, VHDMount, VMDKMount, QCOWMount, RatarMount)

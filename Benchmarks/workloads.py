@@ -3,11 +3,16 @@
 The first server of a table is the one that the others are compared with.
 """
 
+from pathlib import Path
+
 import images
 import measures
 from runner import Contestant, Table
 from servers import (NBDKit, NullServer, Platter, PlatterInfo, QCOWInfo, QCOWMount, QEMUExport,
-                     QEMUInfo, RawFile, VHDMount, VMDKMount, XMount)
+                     QEMUInfo, RatarMount, RawFile, VHDMount, VMDKMount, XMount)
+
+# What Debian does not have; `make deps` puts it there.
+PYTHON_PEERS = Path(__file__).resolve().parent.parent / ".build/bench-peers"
 
 
 class Field:
@@ -18,12 +23,13 @@ class Field:
         self.null_server = null_server
         self.raw, self.vhd, self.largest_vhd = disks
         self.unwanted = unwanted
+        self.python_peers = PYTHON_PEERS
         self.work = work  # where the images are that only one workload needs
 
     def everyone(self):
         """One of each, for naming versions and what is missing."""
         return [Platter(self.platter), NullServer(self.null_server), QEMUExport(), NBDKit(),
-                XMount(), VHDMount(), VMDKMount(), QCOWMount()]
+                XMount(), VHDMount(), VMDKMount(), QCOWMount(), RatarMount(self.python_peers)]
 
     def contestants(self, *entries):
         """From (server, image) or (server, image, label)."""
