@@ -12,13 +12,14 @@ from servers import NullServer, Platter
 
 MOUNT, CAT, NULL = "platter", "platter cat", "null server, raw image"
 ACHIEVED, ALLOWED, SHARE = "MiB/s", "cores allow", "share"
-ONE_ALLOWS, SHARE_OF_ONE = "one decoder allows", "share of that"
+SHARE_OF_ONE, SHARE_BY_REFERENCE = "of one decoder's", "by reference"
 BUSY, DECODER, FUSE, REFERENCE = "cores busy", "decoder ms/MiB", "FUSE ms/MiB", "reference ms/MiB"
 NOTE = (
     "Processor time is user and system. Decoder: platter cat > /dev/null. FUSE: the null server and "
-    "its reader. Cores allow: cores / (decoder + FUSE). One decoder allows: the same, but no more than "
-    "1 / decoder. Cores busy: by the mount and its reader. Reference: the format's own tool with one "
-    "thread, > /dev/null.")
+    "its reader. Cores allow: cores / (decoder + FUSE). Of one decoder's: the share of that or of "
+    "1 / decoder, whichever is less. By reference: the share with the reference's time in the "
+    "decoder's place. Cores busy: by the mount and its reader. Reference: the format's own tool with "
+    "one thread, > /dev/null.")
 
 
 class Decodings:
@@ -30,7 +31,8 @@ class Decodings:
         self.tables = {}
         self.sheet = Sheet(
             f"{title}: how much of what the cores allow", "image",
-            [ACHIEVED, ALLOWED, SHARE, ONE_ALLOWS, SHARE_OF_ONE, BUSY, DECODER, FUSE, REFERENCE],
+            [ACHIEVED, ALLOWED, SHARE, SHARE_OF_ONE, SHARE_BY_REFERENCE, BUSY, DECODER, FUSE,
+             REFERENCE],
             [SHARE], NOTE, self.rounds)
 
     def results(self):
@@ -108,14 +110,20 @@ def sheet_row(speed, cost, busy, reference):
     if CAT in cost:
         values[DECODER] = cost[CAT]
     if {ACHIEVED, FUSE, DECODER} <= values.keys():
-        cores = len(os.sched_getaffinity(0))
-        rounds = list(zip(values[ACHIEVED], values[DECODER], values[FUSE]))
-        values[ALLOWED] = [1000 * cores / (decoder + fuse) for _, decoder, fuse in rounds]
-        values[ONE_ALLOWS] = [min(1000 * cores / (decoder + fuse), 1000 / decoder)
-                              for _, decoder, fuse in rounds]
+        values[ALLOWED] = allowed(values[DECODER], values[FUSE])
         values[SHARE] = quotients(values[ACHIEVED], values[ALLOWED])
-        values[SHARE_OF_ONE] = quotients(values[ACHIEVED], values[ONE_ALLOWS])
+        by_one = map(min, values[ALLOWED], (1000 / decoder for decoder in values[DECODER]))
+        values[SHARE_OF_ONE] = quotients(values[ACHIEVED], by_one)
+    if {ACHIEVED, FUSE, REFERENCE} <= values.keys():
+        values[SHARE_BY_REFERENCE] = quotients(
+            values[ACHIEVED], allowed(values[REFERENCE], values[FUSE]))
     return values
+
+
+def allowed(decoder, fuse):
+    """MiB/s of all cores together, of ms/MiB each round."""
+    cores = len(os.sched_getaffinity(0))
+    return [1000 * cores / sum(pair) for pair in zip(decoder, fuse)]
 
 
 def quotients(numbers, divisors):

@@ -253,7 +253,7 @@ class RatarMount(Server):
         self.version_command = [self.program, "--version"]
 
     def missing(self):
-        return {} if self.program.is_file() else {"ratarmount": "from PyPI: make deps"}
+        return {} if self.program.is_file() else {"ratarmount": "ratarmount, from PyPI by make deps"}
 
     def prepare(self, image, directory):
         self.index = self.kept or directory / "index.sqlite"
