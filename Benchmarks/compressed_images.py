@@ -1,6 +1,7 @@
 """The test disk compressed, in every format: made by the tools that people use, or, where Debian has
 none, by the writers of the integration tests."""
 
+import ctypes
 import os
 import struct
 import sys
@@ -15,6 +16,7 @@ SUPPORT = Path(__file__).resolve().parent.parent / "integration"
 
 FRAME = 4 * MIB
 CLOOP_BLOCK = 65536
+CSO_BLOCK = 2048
 images.MAKERS |= {"gzip": "gzip", "xz": "xz-utils", "zstd": "zstd", "pzstd": "zstd",
                   "bzip2": "bzip2", "lz4": "lz4", "7z": "7zip"}
 
@@ -74,7 +76,7 @@ def zstandard_frames(with_table):
     return make
 
 
-def by_writer(name, *arguments, **options):
+def by_writer(name, *arguments):
     """By a function of integration/support/compressed.py: content in, image out."""
     def make(raw, path):
         sys.path.insert(0, str(SUPPORT))
@@ -82,16 +84,54 @@ def by_writer(name, *arguments, **options):
             from support import compressed
         finally:
             sys.path.remove(str(SUPPORT))
-        before = os.getcwd()
-        os.chdir(path.parent)  # where the writer may leave files of its own
-        try:
-            path.write_bytes(getattr(compressed, name)(raw.read_bytes(), *arguments, **options))
-        finally:
-            os.chdir(before)
-            for left in path.parent.iterdir():
-                if left != path:
-                    left.unlink()
+        path.write_bytes(getattr(compressed, name)(raw.read_bytes(), *arguments))
     return make
+
+
+def cso(kind):
+    """cso1 (deflate), cso2 (every other block LZ4 where that is shorter than plain), zso (LZ4): as
+    docs/formats/cso.md has it. A block that does not get shorter is plain."""
+    def make(raw, path):
+        lz4 = lz4_compressor()
+        size = raw.stat().st_size
+        count = -(-size // CSO_BLOCK)
+        place = 24 + 4 * (count + 1)
+        index = []
+        with open(raw, "rb") as source, open(path, "wb") as target:
+            target.seek(place)
+            for number in range(count):
+                block = source.read(CSO_BLOCK)
+                is_lz4 = kind == "zso" or kind == "cso2" and number % 2
+                packed = lz4(block) if is_lz4 else deflated(block)
+                is_plain = len(packed) + 1 >= len(block)
+                packed = block if is_plain else packed
+                is_marked = is_lz4 and not is_plain if kind == "cso2" else is_plain
+                target.write(packed)
+                index.append(place | is_marked << 31)
+                place += len(packed)
+            index.append(place)
+            target.seek(0)
+            target.write(struct.pack(
+                "<4sIQIBBH", b"ZISO" if kind == "zso" else b"CISO", 24, size, CSO_BLOCK,
+                2 if kind == "cso2" else 1, 0, 0))
+            target.write(struct.pack(f"<{len(index)}I", *index))
+    return make
+
+
+def deflated(block):
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return packer.compress(block) + packer.flush()
+
+
+def lz4_compressor():
+    """One block to one block, for which the lz4 tool has no command."""
+    library = ctypes.CDLL("liblz4.so.1")
+    target = ctypes.create_string_buffer(2 * CSO_BLOCK)
+
+    def compress(block):
+        count = library.LZ4_compress_default(block, target, len(block), len(target))
+        return target.raw[:count]
+    return compress
 
 
 def cloop(raw, path):
@@ -143,9 +183,9 @@ LZ4_SMALL = Kind("LZ4, blocks of 64 KiB", "-64KiB.img.lz4", by_tool("lz4", "-q",
                  ("lz4", "-q", "-dc"), "lz4")
 LZ4_LINKED = Kind("LZ4, linked blocks", "-linked.img.lz4",
                   by_tool("lz4", "-q", "-B4", "-BD", "-c"), "", ("lz4", "-q", "-dc"), "lz4")
-CSO = Kind("CSO, 2 KiB", ".cso", by_writer("cso", "cso1"))
-CSO2 = Kind("CSO 2, 64 KiB", ".cso2", by_writer("cso", "cso2", block_size=65536))
-ZSO = Kind("ZSO, 64 KiB", ".zso", by_writer("cso", "zso", block_size=65536))
+CSO = Kind("CSO", ".cso", cso("cso1"))
+CSO2 = Kind("CSO 2", ".cso2", cso("cso2"))
+ZSO = Kind("ZSO", ".zso", cso("zso"))
 DAX = Kind("DAX", ".dax", by_writer("dax"))
 DMG = Kind("DMG, zlib", ".dmg", by_writer("dmg", "zlib"), "dmg")
 CLOOP = Kind("cloop", ".cloop", cloop, "cloop")

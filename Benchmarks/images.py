@@ -85,12 +85,9 @@ def kept(path, make):
     if not path.exists():
         print(f"making {path} …", flush=True)
         # By the same name, in a folder of its own: a VMDK has its name in it.
-        folder = path.with_name("unfinished")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        make(folder / path.name)
-        (folder / path.name).rename(path)
-        folder.rmdir()
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as folder:
+            make(Path(folder, path.name))
+            Path(folder, path.name).rename(path)
     return path
 
 
