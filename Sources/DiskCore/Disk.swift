@@ -38,6 +38,11 @@ public final class Disk: Sendable {
     try self.init(layers: [layer] + disk.layers, blocks: disk.blocks)
   }
 
+  /// A disk whose bytes come out of `disk`: a file inside it. What is decoded is kept for both together.
+  public convenience init(_ layer: any ImageLayer, within disk: Disk) throws(DiskError) {
+    try self.init(layers: [layer], blocks: disk.blocks)
+  }
+
   /// The whole disk as a window.
   public var whole: Window { Window(whole: self) }
 

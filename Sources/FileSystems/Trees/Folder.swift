@@ -1,0 +1,69 @@
+public import DiskCore
+
+/// What is in a folder, under names that Linux can show: each once, none of them `.`, `..`, empty, too
+/// long, or with a `/` inside.
+public struct Folder: Sendable {
+  /// More entries than any folder in use has; one with more is refused rather than shown in part.
+  static let mostEntries = 1 << 20
+  /// In bytes; Linux's `NAME_MAX`.
+  static let longestName = 255
+
+  /// In the order in which they are stored.
+  public private(set) var entries: [FolderEntry] = []
+  /// Why there are no more of them; nil where the folder ends as it should.
+  public private(set) var damage: DiskError?
+  private var places: [FileName: Int] = [:]
+
+  /// - Throws: `unsupported` for a folder of more than `mostEntries`; otherwise what kept it from being
+  ///   read is its `damage`, unless nothing could be read at all.
+  init(_ folder: ItemID, of fileSystem: any FileSystem) throws(DiskError) {
+    var namesakes: [FileName: Int] = [:]
+    do throws(DiskError) {
+      try fileSystem.forEachEntry(of: folder) { stored in
+        var name = Self.presentable(stored.name)
+        // The same name again: that happens in damaged folders only.
+        while places[fileSystem.lookupKey(of: name)] != nil {
+          let count = namesakes[stored.name, default: 1] + 1
+          namesakes[stored.name] = count
+          name = Self.presentable(stored.name, ending: "~\(count)")
+        }
+        places[fileSystem.lookupKey(of: name)] = entries.count
+        entries.append(FolderEntry(name, stored.item, stored.kind))
+        return entries.count <= Self.mostEntries
+      }
+    } catch {
+      guard !entries.isEmpty else { throw error }
+      damage = error
+    }
+    guard entries.count <= Self.mostEntries else {
+      throw DiskError(.unsupported, "a folder of more than \(Self.mostEntries) entries")
+    }
+  }
+
+  /// The entry whose name has this key; see `FileSystem.lookupKey(of:)`.
+  func entry(withKey key: FileName) -> FolderEntry? { places[key].map { entries[$0] } }
+
+  /// `name` as Linux can show it: what cannot be in a name is written `\xNN`, and what is too long ends
+  /// earlier.
+  private static func presentable(_ name: FileName, ending: String = "") -> FileName {
+    var bytes: [UInt8] = []
+    let isDots = name.bytes == [0x2E] || name.bytes == [0x2E, 0x2E]
+    bytes.reserveCapacity(name.bytes.count)
+    for byte in name.bytes {
+      if byte == 0 || byte == 0x2F || isDots {
+        bytes += Array("\\x\(hexadecimal(byte))".utf8)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    if bytes.isEmpty { bytes = Array("\\x".utf8) }
+    let room = longestName - ending.utf8.count
+    if bytes.count > room {
+      bytes.removeLast(bytes.count - room)
+      // Not in the middle of a character.
+      while let last = bytes.last, last & 0xC0 == 0x80 { bytes.removeLast() }
+      if let last = bytes.last, last >= 0xC0 { bytes.removeLast() }
+    }
+    return FileName(bytes + Array(ending.utf8))
+  }
+}
