@@ -55,7 +55,8 @@ let package = Package(
     .target(
       name: "Overlays", dependencies: ["Digests", "DiskCore", "ImageFormats"],
       swiftSettings: strict),
-    .target(name: "FileSystems", dependencies: ["Digests", "DiskCore"], swiftSettings: strict),
+    .target(
+      name: "FileSystems", dependencies: ["Decoders", "Digests", "DiskCore"], swiftSettings: strict),
     .target(name: "Partitions", dependencies: ["DiskCore", "FileSystems"], swiftSettings: strict),
     .target(
       name: "MountTree", dependencies: ["DiskCore", "FileSystems", "Partitions"],
@@ -65,7 +66,8 @@ let package = Package(
     .target(
       name: "MountServer",
       dependencies: [
-        "CFuse", "CPosix", "DiskCore", "ImageFormats", "MountTree", "Overlays", logging,
+        "CFuse", "CPosix", "DiskCore", "FileSystems", "ImageFormats", "MountTree", "Overlays",
+        logging,
       ],
       swiftSettings: strict),
     .executableTarget(

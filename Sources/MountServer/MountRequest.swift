@@ -1,3 +1,4 @@
+public import FileSystems
 public import ImageFormats
 
 /// What `platter mount` asks for.
@@ -42,8 +43,13 @@ public struct MountRequest: Sendable {
   public var ownsMountPoint: Bool
   /// In bytes; nil to find out.
   public var sectorSize: UInt64?
-  /// Which partition stands in the regular file's place; nil for the whole disk.
+  /// Which partition stands in the regular file's place, or whose files are shown; nil for the whole
+  /// disk, or the only partition that has any.
   public var partition: Int?
+  /// Whether the files inside stand at the root of the mount, in place of disk and partitions.
+  public var showsFiles: Bool
+  /// How they are read.
+  public var fileOptions: FileSystemOptions
   public var cache: Cache
   public var changes: Changes
   /// Whether to read an image that another program writes to.
@@ -57,7 +63,8 @@ public struct MountRequest: Sendable {
 
   public init(
     image: String, imageOptions: ImageOptions = ImageOptions(), mountPoint: MountPoint,
-    sectorSize: UInt64? = nil, partition: Int? = nil,
+    sectorSize: UInt64? = nil, partition: Int? = nil, showsFiles: Bool = false,
+    fileOptions: FileSystemOptions = FileSystemOptions(),
     cache: Cache = .kernel, changes: Changes = .refused, sharesImage: Bool = false,
     forcesBase: Bool = false,
     allowsOthers: Bool = false, foreground: Bool = false
@@ -69,6 +76,8 @@ public struct MountRequest: Sendable {
     ownsMountPoint = mountPoint.isOwned
     self.sectorSize = sectorSize
     self.partition = partition
+    self.showsFiles = showsFiles
+    self.fileOptions = fileOptions
     self.cache = cache
     self.changes = changes
     self.sharesImage = sharesImage

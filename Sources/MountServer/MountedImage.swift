@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import FileSystems
 internal import Glibc
 internal import ImageFormats
 internal import MountTree
@@ -48,7 +49,8 @@ final class MountedImage: Sendable {
       overlaySnapshots =
         if let overlay = source.changes {
           try OverlaySnapshots(
-            overlay, disk: source.disk, base: image.disk, sectorSize: request.sectorSize)
+            overlay, disk: source.disk, base: image.disk
+          ) { (disk) throws(DiskError) in try DiskFolder(disk, as: request) }
         } else {
           nil
         }
@@ -60,20 +62,24 @@ final class MountedImage: Sendable {
     var snapshots = image.snapshots.map { snapshot in
       DiskFolder.Snapshot(snapshot.name) { () throws(DiskError) in
         let disk = try snapshot.open().whole
-        return DiskFolder(
-          disk: disk, table: try PartitionTable.read(from: disk, sectorSize: request.sectorSize))
+        return try DiskFolder(disk, as: request)
       }
     }
     if source.disk !== image.disk, request.changes != .inPlace {
       let base = image.disk.whole
       snapshots.append(
         DiskFolder.Snapshot(PathParts(image.path).name) { () throws(DiskError) in
-          DiskFolder(
-            disk: base, table: try PartitionTable.read(from: base, sectorSize: request.sectorSize))
+          try DiskFolder(base, as: request)
         })
     }
     self.snapshots = snapshots
-    notes = image.notes + source.notes + table.notes
+    var files: FileTree? = nil
+    if request.showsFiles {
+      let volume = try table.readableVolume(of: disk, partition: request.partition)
+      files = FileTree(Volume(volume, options: request.fileOptions))
+    }
+    // What is wrong with it is told now, not at the first look.
+    notes = image.notes + source.notes + table.notes + (try files?.fileSystem().notes ?? [])
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     var lastWrite: (@Sendable () -> Int)? = nil
     if source.disk.isWritable { lastWrite = { activity.lastWrite } }
@@ -91,6 +97,8 @@ final class MountedImage: Sendable {
           disk
         }
       tree = MountTree(root: .file(view))
+    } else if let files {
+      tree = MountTree(root: .files(files))
     } else {
       tree = MountTree(root: .directory { [] })
     }
@@ -102,7 +110,7 @@ final class MountedImage: Sendable {
 
   /// Something was written and its file closed: the partitions can be others now.
   func contentChanged() {
-    guard !request.inPlaceOfFile else { return }
+    guard !request.inPlaceOfFile, !request.showsFiles else { return }
     let number = looks.add(1, ordering: .relaxed).newValue
     guard let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize) else {
       return
@@ -140,13 +148,13 @@ final class MountedImage: Sendable {
 
   /// Folders are listed again when somebody looks; what shows the same as before keeps its inode.
   private func showTable() {
-    guard !request.inPlaceOfFile else { return }
+    guard !request.inPlaceOfFile, !request.showsFiles else { return }
     tree.replaceRoot { [weak self] () throws(DiskError) in
       guard let self else { return [] }
       let folder = DiskFolder(
         disk: disk, table: table.withLock { $0.table },
         // Behind those that stay, whose names stay the same so.
-        snapshots: snapshots + (overlaySnapshots?.folders ?? []))
+        snapshots: snapshots + (overlaySnapshots?.folders ?? []), options: request.fileOptions)
       return try folder.items() + [
         TreeItem(
           "status.json",
@@ -184,5 +192,14 @@ final class MountedImage: Sendable {
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
       containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
+  }
+}
+
+extension DiskFolder {
+  /// What a mount shows of an older state of its disk.
+  fileprivate init(_ disk: Window, as request: MountRequest) throws(DiskError) {
+    self.init(
+      disk: disk, table: try PartitionTable.read(from: disk, sectorSize: request.sectorSize),
+      options: request.fileOptions)
   }
 }

@@ -3,7 +3,6 @@ internal import Dispatch
 internal import ImageFormats
 internal import MountTree
 internal import Overlays
-internal import Partitions
 internal import Synchronization
 
 /// The snapshots that a mount's changes have, while the mount is in use: changed one at a time, and shown
@@ -27,7 +26,7 @@ final class OverlaySnapshots: Sendable {
   /// The disk that is written to.
   private let disk: Disk
   private let base: Disk
-  private let sectorSize: UInt64?
+  private let show: @Sendable (Window) throws(DiskError) -> DiskFolder
   /// Held while a snapshot is made or deleted, across I/O, and while the file is looked at to open one.
   /// Never by who drops the kernel's pages: that waits for reads, and they may wait for this.
   private let turn = DispatchSemaphore(value: 1)
@@ -35,15 +34,16 @@ final class OverlaySnapshots: Sendable {
 
   /// - Parameters:
   ///   - disk: the overlay on its base.
-  ///   - sectorSize: of partition tables, in bytes; nil to find out.
+  ///   - show: what a disk's folder holds.
   /// - Throws: what keeps the list from being read.
   init(
-    _ overlay: Overlay, disk: Disk, base: Disk, sectorSize: UInt64?
+    _ overlay: Overlay, disk: Disk, base: Disk,
+    show: @escaping @Sendable (Window) throws(DiskError) -> DiskFolder
   ) throws(DiskError) {
     self.overlay = overlay
     self.disk = disk
     self.base = base
-    self.sectorSize = sectorSize
+    self.show = show
     file = overlay.files[0]
     showAll(try overlay.snapshots)
   }
@@ -106,7 +106,7 @@ final class OverlaySnapshots: Sendable {
   private func show(_ record: Overlay.SnapshotRecord) -> Shown {
     let storage = RevocableStorage(file, reason: "the snapshot was deleted")
     let folder = DiskFolder.Snapshot(record.name) {
-      [overlay, base, sectorSize, turn] () throws(DiskError) in
+      [overlay, base, show, turn] () throws(DiskError) in
       turn.wait()
       defer { turn.signal() }
       let stored = try QCOW2Format().open(storage, .none).snapshots
@@ -116,8 +116,7 @@ final class OverlaySnapshots: Sendable {
       // Of the last sector the header has more than the disk.
       let disk = try Disk(try snapshot.open(), over: base).whole
         .window(at: .start, size: record.size)
-      return DiskFolder(
-        disk: disk, table: try PartitionTable.read(from: disk, sectorSize: sectorSize))
+      return try show(disk)
     }
     return Shown(record: record, storage: storage, folder: folder)
   }

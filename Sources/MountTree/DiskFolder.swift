@@ -1,5 +1,5 @@
 public import DiskCore
-internal import FileSystems
+public import FileSystems
 public import Partitions
 
 /// What a mount shows of one disk: the disk, its partitions, and links to them by name.
@@ -18,19 +18,40 @@ public struct DiskFolder: Sendable {
   private let disk: Window
   private let table: PartitionTable
   private let snapshots: [Snapshot]
+  private let options: FileSystemOptions
 
-  public init(disk: Window, table: PartitionTable, snapshots: [Snapshot] = []) {
+  /// - Parameter options: how the file systems inside are read.
+  public init(
+    disk: Window, table: PartitionTable, snapshots: [Snapshot] = [],
+    options: FileSystemOptions = FileSystemOptions()
+  ) {
     self.disk = disk
     self.table = table
     self.snapshots = snapshots
+    self.options = options
   }
 
-  /// `disk`, `p1` …, the `by-` folders where there is a partition table to fill them, and
+  /// `disk`, `p1` …, the `by-` folders where there is a partition table to fill them, `files`, and
   /// `snapshots` where there are any.
   ///
   /// - Throws: `invalidRequest` where a partition does not lie inside the disk.
   public func items() throws(DiskError) -> [TreeItem] {
-    try views() + (snapshots.isEmpty ? [] : [Self.folder(of: snapshots)])
+    try views() + [files()] + (snapshots.isEmpty ? [] : [Self.folder(of: snapshots)])
+  }
+
+  /// A folder for each file system whose files can be read. What they are is looked at when somebody
+  /// looks inside.
+  private func files() throws(DiskError) -> TreeItem {
+    var windows = [("disk", disk)]
+    for partition in table.partitions {
+      windows.append((Self.name(of: partition), try disk.window(of: partition)))
+    }
+    return TreeItem(
+      "files",
+      .directory { [windows, options] in
+        windows.filter { FileSystemRegistry.reads($0.1) }
+          .map { TreeItem($0.0, .files(FileTree(Volume($0.1, options: options)))) }
+      })
   }
 
   private static func folder(of snapshots: [Snapshot]) -> TreeItem {

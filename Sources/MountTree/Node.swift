@@ -1,4 +1,5 @@
 public import DiskCore
+public import FileSystems
 
 /// An inode: an item of the tree with its number, for as long as the mount lives.
 public final class Node: Sendable {
@@ -7,6 +8,8 @@ public final class Node: Sendable {
     case file(Window)
     case link(String)
     case report(@Sendable () -> [UInt8])
+    /// The root of a file system, whose items are no nodes: see `FileItem`.
+    case files(FileTree)
   }
 
   public struct Entry: Sendable {
@@ -31,7 +34,7 @@ public final class Node: Sendable {
 
   public var kind: Kind {
     switch content {
-    case .directory: .directory
+    case .directory, .files: .directory
     case .file, .report: .file
     case .link: .link
     }
@@ -39,7 +42,7 @@ public final class Node: Sendable {
 
   public var attributes: Attributes {
     switch content {
-    case .directory:
+    case .directory, .files:
       return Attributes(permissions: 0o555, size: 0, allocatedBytes: 0)
     case .file(let window):
       return Attributes(
@@ -65,6 +68,8 @@ extension Node {
     case (.file(let mine), .file(let other)): return mine.isSame(as: other)
     case (.link(let mine), .link(let other)): return mine == other
     case (.report, .report): return true
+    case (.files(let mine), .files(let other)):
+      return mine.volume.window.isSame(as: other.volume.window)
     case (.directory(let directory), .directory(let list)):
       directory.replace(list)
       return true

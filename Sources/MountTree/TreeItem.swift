@@ -1,4 +1,5 @@
 public import DiskCore
+public import FileSystems
 
 /// Something that a mount shows, described before it has an inode.
 public struct TreeItem: Sendable {
@@ -14,6 +15,8 @@ public struct TreeItem: Sendable {
     case link(String)
     /// Text that is made anew each time it is opened.
     case report(@Sendable () -> [UInt8])
+    /// The folders and files of a file system.
+    case files(FileTree)
   }
 
   public let name: String

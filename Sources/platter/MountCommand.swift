@@ -1,5 +1,6 @@
 public import ArgumentParser
 internal import DiskCore
+internal import FileSystems
 internal import Glibc
 public import MountServer
 
@@ -18,6 +19,7 @@ struct MountCommand: ParsableCommand {
         by-label  by-partlabel  by-partuuid  by-uuid  disk  p1  p2  status.json
         $ platter mount --scratch disk.vhd mnt && mkfs.ext4 -F mnt/p2
         $ platter mount --overlay work.qcow2 disk.vhd mnt
+        $ platter mount --files debian.iso mnt
         $ touch boot.img && platter mount --partition 1 disk.vhd boot.img
       """)
 
@@ -26,8 +28,13 @@ struct MountCommand: ParsableCommand {
   @Argument(help: "An empty folder or a regular file; made where not given.")
   var mountPoint: String?
 
-  @Option(help: "Show this partition in place of a regular file.")
+  @Flag(help: "Show the files inside at the root of the mount, in place of disk and partitions.")
+  var files = false
+
+  @Option(help: "Show this partition in place of a regular file, or with --files its files.")
   var partition: Int?
+
+  @OptionGroup var inside: FileArguments
 
   @Option(
     help: """
@@ -66,14 +73,19 @@ struct MountCommand: ParsableCommand {
   var foreground = false
 
   func run() throws {
-    if partition != nil, mountPoint == nil {
+    if partition != nil, mountPoint == nil, !files {
       throw DiskError(
         .invalidRequest,
         "--partition needs a regular file to stand in the place of; make one with "
           + "'touch' and name it")
     }
     let point = try mountPoint.map { try MountPoint($0) } ?? MountPoint(madeFor: image.image)
-    if partition != nil, point.kind == .directory {
+    if files, point.kind == .regularFile {
+      throw DiskError(
+        .invalidRequest, "--files needs a folder to show them in, and this is a file",
+        path: point.path)
+    }
+    if partition != nil, !files, point.kind == .directory {
       throw DiskError(
         .invalidRequest,
         "--partition needs a regular file to stand in the place of, and this is a "
@@ -88,7 +100,8 @@ struct MountCommand: ParsableCommand {
     options.needsExactSize = changes != .refused
     let request = MountRequest(
       image: absolute(image.image), imageOptions: options, mountPoint: point,
-      sectorSize: image.sectorSize, partition: partition, cache: cache, changes: changes,
+      sectorSize: image.sectorSize, partition: partition, showsFiles: files,
+      fileOptions: inside.options, cache: cache, changes: changes,
       sharesImage: forceShare, forcesBase: forceBase, allowsOthers: allowOther,
       foreground: foreground)
     if foreground {
@@ -110,6 +123,10 @@ struct MountCommand: ParsableCommand {
     }
     guard [write, scratch, overlay != nil].count(where: { $0 }) < 2 else {
       throw ValidationError("--write, --scratch and --overlay are three places: choose one")
+    }
+    if files, changes != .refused {
+      throw ValidationError(
+        "--files is for looking only; without it, files/ shows them beside what can be written to")
     }
     if forceShare, changes != .refused {
       throw ValidationError("--force-share is for looking only: it does not go with writing")

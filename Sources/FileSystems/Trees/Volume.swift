@@ -54,16 +54,17 @@ public struct FileSystemOptions: Sendable {
   public var isoNames: ISONames?
   /// Of the short names of FAT: `437`, `850`, `866`, …
   public var codePage: Int
-  /// Seconds east of Greenwich at a moment, for file systems that keep local time (FAT).
+  /// Seconds east of Greenwich at a moment, for file systems that keep local time (FAT): what the time
+  /// zone of this process says, where nothing else is.
   public var localTimeOffset: @Sendable (FileTime) -> Int
 
   public init(
     isoNames: ISONames? = nil, codePage: Int = 437,
-    localTimeOffset: @escaping @Sendable (FileTime) -> Int = { _ in 0 }
+    localTimeOffset: (@Sendable (FileTime) -> Int)? = nil
   ) {
     self.isoNames = isoNames
     self.codePage = codePage
-    self.localTimeOffset = localTimeOffset
+    self.localTimeOffset = localTimeOffset ?? LocalTime.offset
   }
 
 }

@@ -101,6 +101,7 @@ extension FileServer {
     of id: UInt64, _ wanted: stat, changing fields: CInt, through file: OpenFile?,
     _ request: consuming FuseRequest
   ) {
+    if tree.item(id) != nil { return request.reply(errno: EROFS) }
     guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
     guard fields & FUSE_SET_ATTR_SIZE != 0 else {
       return request.reply(attributes: owner.status(of: node), validFor: validity)

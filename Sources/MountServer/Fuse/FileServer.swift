@@ -1,5 +1,6 @@
 internal import CFuse
 internal import DiskCore
+internal import FileSystems
 internal import Glibc
 internal import MountTree
 
@@ -59,6 +60,12 @@ final class FileServer: Sendable {
     return owner.isWritable ? 0 : Self.lasting
   }
 
+  /// Whether the kernel keeps pages.
+  var cachesPages: Bool { cache == .kernel }
+
+  /// Whether what the kernel knows stays true for as long as the mount lives.
+  var isLasting: Bool { !owner.isWritable && !isShared }
+
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
     // are written, not spliced: splicing costs three quarters of the speed (DESIGN section 7).
@@ -73,11 +80,13 @@ final class FileServer: Sendable {
     single.prepare(then: started)
   }
 
-  func lookup(_ name: String, in parent: UInt64, _ request: consuming FuseRequest) {
+  func lookup(_ name: FileName, in parent: UInt64, _ request: consuming FuseRequest) {
+    if let folder = tree.item(parent) { return lookup(name, in: folder, request) }
     do throws(DiskError) {
       guard let directory = tree.node(parent),
-        let node = try tree.lookup(name, in: directory)
+        let node = try tree.lookup(name.text, in: directory)
       else { return request.reply(errno: ENOENT) }
+      if let item = tree.item(node.id) { return request.reply(entry: try entry(of: item)) }
       var entry = fuse_entry_param()
       entry.ino = node.id
       entry.attr = owner.status(of: node)
@@ -96,21 +105,24 @@ final class FileServer: Sendable {
     if let single, file?.view?.isWritable == true, single.takeOverrun() {
       return request.reply(errno: ENOSPC)
     }
+    if let item = tree.item(id) { return attributes(of: item, request) }
     guard let node = tree.node(id) else { return request.reply(errno: ENOENT) }
     request.reply(
       attributes: owner.status(of: node), validFor: node.isLasting ? validity : 0)
   }
 
   func link(of id: UInt64, _ request: consuming FuseRequest) {
+    if let item = tree.item(id) { return link(of: item, request) }
     guard case .link(let target) = tree.node(id)?.content else {
       return request.reply(errno: EINVAL)
     }
-    request.reply(link: target)
+    request.reply(link: FileName(target))
   }
 
   func open(
     _ id: UInt64, _ file: UnsafeMutablePointer<fuse_file_info>, _ request: consuming FuseRequest
   ) {
+    if let item = tree.item(id) { return unsafe open(item, file, request) }
     let opened: OpenFile
     let writes = unsafe file.pointee.flags & O_ACCMODE != O_RDONLY
     unsafe file.pointee.noflush = writes ? 0 : 1
@@ -130,7 +142,7 @@ final class FileServer: Sendable {
     case .report(let text):
       guard !writes else { return request.reply(errno: EACCES) }
       opened = OpenFile(.text(text()), isCached: false)
-    case .directory: return request.reply(errno: EISDIR)
+    case .directory, .files: return request.reply(errno: EISDIR)
     case .link, nil: return request.reply(errno: ENOENT)
     }
     unsafe file.pointee.direct_io = opened.isCached ? 0 : 1
@@ -209,27 +221,35 @@ final class FileServer: Sendable {
     return done
   }
 
-  func entries(of id: UInt64, from position: Int, size: Int, _ request: consuming FuseRequest) {
+  /// - Parameter looksUp: whether the kernel would like to know more of each entry. It has to ask: a
+  ///   disk's allocated size is counted only for who wants to know it.
+  func entries(
+    of id: UInt64, from position: Int, size: Int, looksUp: Bool, _ request: consuming FuseRequest
+  ) {
     guard let directory = tree.node(id), case .directory(let list) = directory.content else {
       return request.reply(errno: ENOTDIR)
     }
     do throws(DiskError) {
       let entries = try list.get()
-      request.reply(entriesFrom: position, size: size) { [tree, owner] position, status in
+      let next = { [tree, owner] (position: Int, status: inout stat) -> FileName? in
         switch position {
         case 0:
           status = owner.status(of: directory)
-          return "."
+          return FileName(".")
         case 1:
           status = owner.status(of: tree.node(directory.parent) ?? directory)
-          return ".."
+          return FileName("..")
         default:
           guard position >= 2, position - 2 < entries.count else { return nil }
           let entry = entries[position - 2]
           status = owner.kindAndNumber(of: entry.node)
-          return entry.name
+          return FileName(entry.name)
         }
       }
+      guard looksUp else {
+        return request.reply(entriesFrom: position, size: size, next: next)
+      }
+      request.reply(lookedUpFrom: position, size: size) { next($0, &$1.attr) }
     } catch {
       fail(request, error)
     }
@@ -273,7 +293,7 @@ final class FileServer: Sendable {
     request.reply(fileSystem: owner.fileSystemStatus)
   }
 
-  private func fail(_ request: consuming FuseRequest, _ error: DiskError) {
+  func fail(_ request: consuming FuseRequest, _ error: DiskError) {
     activity.didFail(error)
     request.reply(errno: error.errno)
   }

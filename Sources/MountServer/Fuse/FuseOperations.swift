@@ -1,4 +1,5 @@
 internal import CFuse
+internal import FileSystems
 internal import Glibc
 
 /// The table of callbacks for libfuse: each hands its request to the file server and nothing more.
@@ -17,7 +18,7 @@ enum FuseOperations {
       guard let raw = unsafe raw, let name = unsafe name else { return }
       let request = unsafe FuseRequest(raw)
       let server = request.server
-      server.lookup(unsafe String(cString: name), in: parent, request)
+      server.lookup(unsafe FileName(cString: name), in: parent, request)
     }
     unsafe table.getattr = { raw, node, file in
       guard let raw = unsafe raw else { return }
@@ -52,12 +53,6 @@ enum FuseOperations {
       let server = request.server
       unsafe server.release(file.pointee.fh, request)
     }
-    unsafe table.readdir = { raw, node, size, offset, _ in
-      guard let raw = unsafe raw else { return }
-      let request = unsafe FuseRequest(raw)
-      let server = request.server
-      server.entries(of: node, from: Int(offset), size: size, request)
-    }
     unsafe table.lseek = { raw, _, offset, whence, file in
       guard let raw = unsafe raw, let file = unsafe file else { return }
       let request = unsafe FuseRequest(raw)
@@ -71,8 +66,58 @@ enum FuseOperations {
       let server = request.server
       server.fileSystemStatus(request)
     }
+    addFolders(to: &table)
     addChanges(to: &table)
     return table
+  }
+
+  /// What is asked about folders, and about the files in file systems.
+  private static func addFolders(to table: inout fuse_lowlevel_ops) {
+    unsafe table.opendir = { raw, node, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      unsafe server.openFolder(node, file, request)
+    }
+    unsafe table.readdir = { raw, node, size, offset, file in
+      guard let raw = unsafe raw else { return }
+      unsafe FuseOperations.list(raw, node, size, offset, file, looksUp: false)
+    }
+    unsafe table.readdirplus = { raw, node, size, offset, file in
+      guard let raw = unsafe raw else { return }
+      unsafe FuseOperations.list(raw, node, size, offset, file, looksUp: true)
+    }
+    unsafe table.releasedir = { raw, _, file in
+      guard let raw = unsafe raw, let file = unsafe file else { return }
+      unsafe OpenFolder.release(handle: file.pointee.fh)
+      unsafe FuseRequest(raw).reply(errno: 0)
+    }
+    unsafe table.getxattr = { raw, node, name, size in
+      guard let raw = unsafe raw, let name = unsafe name else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      server.extendedAttributes(
+        of: node, named: unsafe String(cString: name), size: size, request)
+    }
+    unsafe table.listxattr = { raw, node, size in
+      guard let raw = unsafe raw else { return }
+      let request = unsafe FuseRequest(raw)
+      let server = request.server
+      server.extendedAttributes(of: node, named: nil, size: size, request)
+    }
+  }
+
+  private static func list(
+    _ raw: fuse_req_t, _ node: fuse_ino_t, _ size: Int, _ offset: off_t,
+    _ file: UnsafeMutablePointer<fuse_file_info>?, looksUp: Bool
+  ) {
+    let request = unsafe FuseRequest(raw)
+    let server = request.server
+    guard let folder = unsafe file.flatMap({ unsafe OpenFolder.of(handle: $0.pointee.fh) }) else {
+      return server.entries(
+        of: node, from: Int(offset), size: size, looksUp: looksUp, request)
+    }
+    server.entries(of: folder, from: Int(offset), size: size, looksUp: looksUp, request)
   }
 
   /// What only comes on a writable mount.

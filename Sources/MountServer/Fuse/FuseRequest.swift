@@ -1,5 +1,6 @@
 internal import CFuse
 internal import DiskCore
+internal import FileSystems
 internal import Glibc
 
 /// A request of the kernel's that must be answered exactly once. One that is dropped is answered
@@ -42,8 +43,14 @@ internal import Glibc
     discard self
   }
 
-  consuming func reply(link: String) {
-    unsafe fuse_reply_readlink(raw, link)
+  consuming func reply(link: FileName) {
+    unsafe link.withTerminated { text in _ = unsafe fuse_reply_readlink(raw, text) }
+    discard self
+  }
+
+  /// How long an extended attribute's value is.
+  consuming func reply(attributeSize size: Int) {
+    unsafe fuse_reply_xattr(raw, size)
     discard self
   }
 
@@ -82,24 +89,66 @@ internal import Glibc
   /// - Parameter next: fills in the entry at a position and gives its name; nil at the end. The
   ///   position after an entry is one more than the entry's own.
   consuming func reply(
-    entriesFrom position: Int, size: Int, next: (Int, inout stat) -> String?
+    entriesFrom position: Int, size: Int, next: (Int, inout stat) -> FileName?
+  ) {
+    var attributes = stat()
+    unsafe reply(from: position, size: size) { position, room in
+      guard let name = next(position, &attributes) else { return nil }
+      return unsafe name.withTerminated { name in
+        unsafe fuse_add_direntry(
+          raw, room.baseAddress?.assumingMemoryBound(to: CChar.self), room.count, name,
+          &attributes, off_t(position + 1))
+      }
+    }
+    discard self
+  }
+
+  /// The same, each with all that a look-up of it would have said; without a number in its `ino` it is
+  /// only named.
+  consuming func reply(
+    lookedUpFrom position: Int, size: Int, next: (Int, inout fuse_entry_param) -> FileName?
+  ) {
+    unsafe reply(from: position, size: size) { position, room in
+      var entry = fuse_entry_param()
+      guard let name = next(position, &entry) else { return nil }
+      return unsafe name.withTerminated { name in
+        unsafe fuse_add_direntry_plus(
+          raw, room.baseAddress?.assumingMemoryBound(to: CChar.self), room.count, name, &entry,
+          off_t(position + 1))
+      }
+    }
+    discard self
+  }
+
+  /// - Parameter add: writes the entry at a position into what room there is, if it fits, and gives the
+  ///   number of bytes that it needs; nil at the end.
+  private borrowing func reply(
+    from position: Int, size: Int, add: (Int, UnsafeMutableRawBufferPointer) -> Int?
   ) {
     unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
       var used = 0
       var position = position
-      var attributes = stat()
-      while let name = next(position, &attributes) {
-        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[used...])
-        let needed = unsafe fuse_add_direntry(
-          raw, rest.baseAddress?.assumingMemoryBound(to: CChar.self), rest.count, name,
-          &attributes, off_t(position + 1))
-        guard needed <= rest.count else { break }
+      while let needed = unsafe add(
+        position, UnsafeMutableRawBufferPointer(rebasing: buffer[used...])),
+        needed <= size - used
+      {
         used += needed
         position += 1
       }
       unsafe fuse_reply_buf(raw, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), used)
     }
-    discard self
+  }
+}
+
+extension FileName {
+  init(cString text: UnsafePointer<CChar>) {
+    self.init(unsafe Array(UnsafeRawBufferPointer(start: text, count: strlen(text))))
+  }
+
+  func withTerminated<Result>(_ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    unsafe (bytes + [0]).withUnsafeBufferPointer { text in
+      unsafe text.withMemoryRebound(to: CChar.self) { unsafe body($0.baseAddress) }
+    }
   }
 }
 

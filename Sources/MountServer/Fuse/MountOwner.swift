@@ -1,3 +1,5 @@
+internal import DiskCore
+internal import FileSystems
 internal import Glibc
 internal import MountTree
 
@@ -39,6 +41,28 @@ struct MountOwner: Sendable {
     return status
   }
 
+  /// What is inside a file system keeps what is recorded of it; the mount says what is not.
+  func status(of item: FileItem) throws(DiskError) -> stat {
+    let attributes = try item.files.attributes(of: item.item)
+    var status = stat()
+    status.st_ino = ino_t(item.shownNumber(attributes.serial))
+    let permissions: UInt16 = attributes.kind == .folder ? 0o555 : 0o444
+    status.st_mode = attributes.kind.mode | mode_t(attributes.permissions ?? permissions)
+    status.st_nlink = nlink_t(attributes.links)
+    status.st_uid = attributes.user ?? user
+    status.st_gid = attributes.group ?? group
+    status.st_rdev = dev_t(major: attributes.major, minor: attributes.minor)
+    status.st_size = off_t(clamping: attributes.size)
+    status.st_blksize = 4096
+    status.st_blocks = blkcnt_t(
+      clamping: attributes.allocatedBytes / 512 + (attributes.allocatedBytes % 512 == 0 ? 0 : 1))
+    let time = attributes.modified.map(timespec.init) ?? modified
+    status.st_mtim = time
+    status.st_ctim = attributes.changed.map(timespec.init) ?? time
+    status.st_atim = attributes.accessed.map(timespec.init) ?? time
+    return status
+  }
+
   /// All that a directory listing says.
   func kindAndNumber(of node: Node) -> stat {
     var status = stat()
@@ -60,5 +84,20 @@ struct MountOwner: Sendable {
     status.f_namemax = 255
     status.f_flag = isWritable ? 0 : UInt(ST_RDONLY)
     return status
+  }
+}
+
+extension timespec {
+  fileprivate init(_ time: FileTime) {
+    self.init(tv_sec: Int(time.seconds), tv_nsec: Int(time.nanoseconds))
+  }
+}
+
+extension dev_t {
+  /// As makedev(3), which is a macro.
+  fileprivate init(major: UInt32, minor: UInt32) {
+    let upper = UInt64(major & 0xFFFF_F000) << 32 | UInt64(minor & 0xFFFF_FF00) << 12
+    let lower = UInt64(major & 0xFFF) << 8 | UInt64(minor & 0xFF)
+    self = dev_t(upper | lower)
   }
 }
