@@ -1,5 +1,8 @@
 public import ArgumentParser
+internal import DiskCore
 public import FileSystems
+internal import ImageFormats
+internal import Partitions
 
 /// How the files inside an image are read: what every verb takes that shows them.
 struct FileArguments: ParsableArguments {
@@ -14,6 +17,26 @@ struct FileArguments: ParsableArguments {
   var codePage = 437
 
   var options: FileSystemOptions { FileSystemOptions(isoNames: isoNames, codePage: codePage) }
+}
+
+/// Which file system of an image, for the verbs that look into it without a mount.
+struct VolumeArguments: ParsableArguments {
+  @OptionGroup var reading: ReadingArguments
+
+  @Option(help: "The partition whose files are meant, where there are several.")
+  var partition: Int?
+
+  @OptionGroup var inside: FileArguments
+
+  /// The files inside the image at `path`.
+  ///
+  /// - Throws: as `OpenImage` and `PartitionTable.readableVolume`.
+  func files(of path: String) throws(DiskError) -> FileTree {
+    let image = try reading.open(path)
+    let volume = try reading.table(of: image)
+      .readableVolume(of: image.disk.whole, partition: partition)
+    return FileTree(Volume(volume, options: inside.options))
+  }
 }
 
 extension FileSystemOptions.ISONames: ExpressibleByArgument {}

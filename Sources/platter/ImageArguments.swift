@@ -8,6 +8,30 @@ struct ImageArguments: ParsableArguments {
   @Argument(help: "The disk image, a block device, or the first part of a split image.")
   var image: String
 
+  @OptionGroup var reading: ReadingArguments
+
+  var snapshot: String? { reading.snapshot }
+  var sectorSize: UInt64? { reading.sectorSize }
+  var options: ImageOptions { reading.options }
+
+  func open() throws(DiskError) -> OpenImage { try reading.open(image) }
+
+  func table(of image: OpenImage) throws(DiskError) -> PartitionTable {
+    try reading.table(of: image)
+  }
+
+  /// The whole disk, or one partition of it.
+  ///
+  /// - Throws: `notFound` for a partition that does not exist, naming those that do.
+  func window(_ partition: Int?) throws(DiskError) -> Window {
+    let image = try open()
+    guard let partition else { return image.disk.whole }
+    return try image.disk.whole.window(of: try table(of: image).partition(partition))
+  }
+}
+
+/// How an image is read.
+struct ReadingArguments: ParsableArguments {
   @Option(help: "The image's format (\(FormatRegistry.names)); found by content where not given.")
   var format: String?
 
@@ -33,19 +57,12 @@ struct ImageArguments: ParsableArguments {
       format: format, parents: parents, allowedPaths: folders.allowed, snapshot: snapshot)
   }
 
-  func open() throws(DiskError) -> OpenImage { try OpenImage(path: image, options: options) }
+  func open(_ image: String) throws(DiskError) -> OpenImage {
+    try OpenImage(path: image, options: options)
+  }
 
   func table(of image: OpenImage) throws(DiskError) -> PartitionTable {
     try PartitionTable.read(from: image.disk.whole, sectorSize: sectorSize)
-  }
-
-  /// The whole disk, or one partition of it.
-  ///
-  /// - Throws: `notFound` for a partition that does not exist, naming those that do.
-  func window(_ partition: Int?) throws(DiskError) -> Window {
-    let image = try open()
-    guard let partition else { return image.disk.whole }
-    return try image.disk.whole.window(of: try table(of: image).partition(partition))
   }
 }
 

@@ -68,10 +68,13 @@ extension String {
 
 /// Rows under headings, each column as wide as it needs to be.
 func tableText(_ headings: [String], _ rows: [[String]], right: Set<Int> = []) -> String {
-  let widths = headings.indices.map { column in
-    ([headings] + rows).map { $0[column].count }.max() ?? 0
-  }
-  return ([headings] + rows).map { row in
+  tableText([headings] + rows, right: right)
+}
+
+/// Rows of as many cells each, each column as wide as it needs to be.
+func tableText(_ rows: [[String]], right: Set<Int> = []) -> String {
+  let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+  return rows.map { row in
     let line = row.enumerated().map { column, cell in
       cell.padded(widths[column], right: right.contains(column))
     }.joined(separator: "  ")

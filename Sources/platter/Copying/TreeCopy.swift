@@ -1,0 +1,111 @@
+internal import DiskCore
+internal import FileSystems
+internal import Glibc
+
+/// Copies an item of an image, and all that is in it, into a folder of this machine.
+///
+/// Every name is made in a folder that is held open and never through a link, so that a link in the
+/// image cannot lead a copy out of its destination. What fails is told and the rest goes on.
+struct TreeCopy {
+  /// Folders deeper than this are a loop; each that is being copied is held open.
+  static let deepest = 512
+
+  private(set) var failures = 0
+  private let files: FileTree
+  private var progress: Progress
+  private var ancestors: [ItemID] = []
+  /// Where the first name of each item with several was copied to.
+  private var copied: [UInt64: String] = [:]
+
+  init(_ files: FileTree, title: String) {
+    self.files = files
+    progress = Progress(of: 0, title)
+  }
+
+  mutating func run(_ item: ItemID, to place: consuming CopyPlace) {
+    copy(item, into: place.folder.number, place.name, path: place.path)
+    progress.end()
+  }
+
+  private mutating func copy(_ item: ItemID, into folder: CInt, _ name: [UInt8], path: String) {
+    do throws(DiskError) {
+      let attributes = try files.attributes(of: item)
+      let target = HostName(folder, name, path)
+      switch attributes.kind {
+      case .folder:
+        try copyFolder(item, attributes, to: target)
+        return
+      case .file:
+        if attributes.links > 1, let serial = attributes.serial {
+          if let first = copied[serial], target.link(to: first) { return }
+          copied[serial] = path
+        }
+        try copyFile(item, attributes, to: target)
+      case .link:
+        try target.makeLink(to: try files.target(of: item))
+      case .characterDevice, .blockDevice, .pipe, .socket:
+        try target.makeSpecial(attributes)
+      }
+      try target.set(attributes)
+    } catch {
+      tell(error)
+    }
+  }
+
+  private mutating func copyFolder(
+    _ item: ItemID, _ attributes: FileAttributes, to target: borrowing HostName
+  ) throws(DiskError) {
+    guard !ancestors.contains(item), ancestors.count < Self.deepest else {
+      throw DiskError(.malformed, "the folder is inside itself", path: target.path)
+    }
+    ancestors.append(item)
+    defer { ancestors.removeLast() }
+    let folder = try target.makeFolder()
+    do throws(DiskError) {
+      let content = try files.folder(item)
+      for entry in content.entries {
+        copy(
+          entry.item, into: folder.number, entry.name.bytes,
+          path: PathParts.join(target.path, entry.name.text))
+      }
+      if let damage = content.damage { throw damage }
+    } catch {
+      tell(error)
+    }
+    // After its content, which would change its time, and which a mode could forbid.
+    try HostName.set(attributes, on: folder.number, target.path)
+  }
+
+  private mutating func copyFile(
+    _ item: ItemID, _ attributes: FileAttributes, to target: borrowing HostName
+  ) throws(DiskError) {
+    let content = try files.content(of: item)
+    let file = try target.makeFile()
+    guard ftruncate(file.number, off_t(clamping: content.size)) == 0 else {
+      throw DiskError(system: errno, "cannot be written", path: target.path)
+    }
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    var place = DiskOffset.start
+    // Holes of the image are holes of the copy.
+    while place.bytes < content.size, let data = try content.nextData(from: place) {
+      let hole = try content.nextHole(from: data)
+      place = data
+      while place < hole {
+        let count = Int(min(UInt64(bytes.count), hole.bytes - place.bytes))
+        var elements = bytes.mutableSpan
+        var buffer = unsafe elements.mutableBytes
+        var piece = buffer._mutatingExtracting(0..<count)
+        try content.read(at: place, into: &piece)
+        try HostName.write(piece.bytes, at: place.bytes, to: file.number, target.path)
+        place = place + UInt64(count)
+        progress.advance(by: UInt64(count))
+      }
+    }
+  }
+
+  private mutating func tell(_ error: DiskError) {
+    failures += 1
+    progress.end()
+    Terminal.say("\(error)")
+  }
+}
