@@ -1,0 +1,212 @@
+"""The files inside: mounted, listed and copied, as the tools have them that made the discs."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import trees
+from support.files import MIB, digest
+from support.session import ROOT, SOAK
+from support.shell import attempt, mounted, needs, quoted, refused, run
+
+FILES = 20_000 if SOAK else 300
+
+
+@pytest.fixture(scope="session")
+def tree(library):
+    return trees.make(library / "tree", FILES)
+
+
+def extracted(iso, folder):
+    """What xorriso makes of a disc."""
+    folder.mkdir()
+    run(f"xorriso -report_about WARNING -osirrox on:auto_chmod_off -indev {iso} -extract / {folder}",
+        timeout=600)
+    return folder
+
+
+MAKERS = {
+    "xorriso": "xorriso -report_about WARNING -as mkisofs -r -J -joliet-long -o {iso} {tree}",
+    "xorriso-a": "xorriso -report_about WARNING -as mkisofs -R --hardlinks -o {iso} {tree}",
+    "genisoimage": "genisoimage -quiet -allow-limited-size -R -J -joliet-long -cache-inodes -o {iso} {tree}",
+}
+
+
+@pytest.fixture(scope="session", params=MAKERS)
+def disc(request, tree, library):
+    """A disc and what is on it."""
+    maker = request.param
+    if not shutil.which(maker.split("-")[0]) or not shutil.which("xorriso"):
+        pytest.skip(f"{maker.split('-')[0]} is missing")
+    iso = library / f"{maker}.iso"
+    run(MAKERS[maker].format(iso=iso, tree=tree), timeout=600)
+    return iso, extracted(iso, library / f"{maker}-extracted")
+
+
+def test_disc_is_what_xorriso_extracts(disc):
+    iso, expected = disc
+    expected = trees.entries(expected)
+    with mounted(iso, "--files") as mnt:
+        trees.assert_same(trees.entries(mnt), expected)
+        # Again: what the kernel keeps by now is the same.
+        trees.assert_same(trees.entries(mnt), expected)
+    with mounted(iso) as mnt:
+        trees.assert_same(trees.entries(mnt / "files/disk"), expected)
+
+
+def test_copy_is_what_xorriso_extracts(disc):
+    iso, expected = disc
+    run(f"platter cp {iso}:/ copy", timeout=600)
+    trees.assert_same(trees.entries("copy"), trees.entries(expected))
+
+
+def test_numbers_stay(disc):
+    iso, _ = disc
+
+    def numbers(mnt):
+        return {str(path): path.lstat().st_ino for path in mnt.rglob("*")}
+
+    with mounted(iso, "--files") as mnt:
+        first = numbers(mnt)
+    with mounted(iso, "--files") as mnt:
+        assert numbers(mnt) == first
+        for path in mnt.rglob("hard-link-*"):
+            status = path.stat()
+            if status.st_nlink > 1:
+                other = path.with_name(f"file-{path.name.removeprefix('hard-link-')}.dat")
+                assert other.stat().st_ino == status.st_ino
+
+
+def test_list(disc):
+    iso, expected = disc
+    listed = json.loads(run(f"platter ls -R --json {iso}").out)["entries"]
+    there = {str(path.relative_to(expected)) for path in expected.rglob("*")}
+    assert {entry["path"].lstrip("/") for entry in listed} == there
+    assert run(f"platter ls {iso}").out.split("\n")[:-1] == sorted(
+        (path.name for path in expected.iterdir()), key=os.fsencode)
+    line = run(f"platter ls -l {iso} level-0").out.splitlines()[0]
+    assert line[0] in "-dl"
+
+
+@needs("mkfs.fat", "mcopy")
+def test_fat_is_what_mtools_reads(tree, home):
+    image = home / "floppy.img"
+    run(f"mkfs.fat -C -F 16 {image} 65536 -n FILES")
+    some = [path for path in sorted(tree.iterdir()) if path.is_file()][:40]
+    for path in some:
+        run(f"mcopy -i {image} -m {quoted(path)} ::", timeout=30)
+    run(f"mmd -i {image} ::/folder && mcopy -i {image} -m {quoted(some[0])} ::/folder/inside.bin")
+    with mounted(image, "--files") as mnt:
+        assert {path.name for path in mnt.iterdir()} == {path.name for path in some} | {"folder"}
+        for path in some:
+            found = mnt / path.name
+            assert digest(found) == digest(path)
+            # FAT counts in two seconds, and in local time, which is UTC here.
+            assert abs(found.stat().st_mtime - path.stat().st_mtime) < 2
+            assert (mnt / path.name.upper()).stat().st_size == path.stat().st_size
+        assert digest(mnt / "folder/inside.bin") == digest(some[0])
+        refused_write(mnt / "new")
+
+
+def refused_write(path):
+    with pytest.raises(OSError):
+        path.write_text("no")
+
+
+@needs("mkfs.fat", "mcopy")
+def test_files_follow_writes(disk_with_fat):
+    with mounted(disk_with_fat, "--scratch") as mnt:
+        assert (mnt / "files/p1").is_dir()
+        assert list((mnt / "files/p1").iterdir()) == []
+        Path("new.txt").write_text("first")
+        run(f"mcopy -o -i {mnt}/p1 new.txt ::")
+        assert (mnt / "files/p1/new.txt").read_text() == "first"
+        Path("new.txt").write_text("the second time")
+        run(f"mcopy -o -i {mnt}/p1 new.txt ::")
+        assert (mnt / "files/p1/new.txt").read_text() == "the second time"
+        run(f"mdel -i {mnt}/p1 ::/new.txt")
+        assert not (mnt / "files/p1/new.txt").exists()
+
+
+@pytest.fixture
+def disk_with_fat(home):
+    disk = home / "disk.img"
+    with open(disk, "wb") as file:
+        file.truncate(20 * MIB)
+    run(f"printf '2048,16384,6\\n20480,16384,6\\n' | sfdisk -q {disk}")
+    for start in (2048, 20480):
+        run(f"mkfs.fat --offset {start} -F 16 {disk} 8192")
+    return disk
+
+
+def test_which_partition(disk_with_fat):
+    refused(f"platter mount --files {disk_with_fat} mnt", "--partition", "1, 2")
+    assert not os.path.exists("mnt") or not os.listdir("mnt")
+    refused(f"platter ls {disk_with_fat}", "--partition")
+    with mounted(disk_with_fat, "--files", "--partition 2") as mnt:
+        assert list(mnt.iterdir()) == []
+    assert run(f"platter ls --partition 1 {disk_with_fat}").out == ""
+    with open("nothing.img", "wb") as file:
+        file.truncate(MIB)
+    refused("platter ls nothing.img", "no file system", "iso9660", "vfat")
+    refused("platter mount --files nothing.img mnt", "no file system")
+
+
+@needs("xorriso")
+def test_copy_follows_no_link_out(home):
+    """A link in the image, and one that waits at the destination."""
+    source = home / "source"
+    (source / "real").mkdir(parents=True)
+    (source / "real/file").write_text("from the disc")
+    (source / "up").symlink_to("../../../../etc")
+    (source / "absolute").symlink_to("/real/file")
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o links.iso {source}")
+    run("platter cp links.iso:/ copy")
+    assert os.readlink("copy/up") == "../../../../etc"
+    # Inside the image its root is the root.
+    assert run("platter ls links.iso absolute").out.strip() == "absolute"
+    assert run("platter ls links.iso up/../real").out.strip() == "file"
+    outside = home / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("not to be touched")
+    Path("trap").mkdir()
+    Path("trap/real").symlink_to(outside)
+    result = attempt("platter cp links.iso:/ trap")
+    assert result.status == 1 and "real" in result.err
+    assert (outside / "file").read_text() == "not to be touched"
+    Path("trap2").mkdir()
+    Path("trap2/file").symlink_to(outside / "file")
+    run("platter cp links.iso:/real/file trap2")
+    assert Path("trap2/file").read_text() == "from the disc"
+    assert (outside / "file").read_text() == "not to be touched"
+
+
+@needs("xorriso")
+def test_copy_names(home):
+    source = home / "source"
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o one.iso {source}")
+    run("platter cp one.iso:/a.txt b.txt")
+    assert Path("b.txt").read_text() == "a"
+    Path("folder").mkdir()
+    run("platter cp one.iso:a.txt folder")
+    assert Path("folder/a.txt").read_text() == "a"
+    refused("platter cp one.iso:/missing folder", "no such file")
+    refused("platter cp nowhere:/a.txt folder", "disk.iso:/boot")
+    refused("platter cp one.iso:/a.txt one.iso:/a.txt c", "no folder")
+
+
+@needs("xorriso", "gzip")
+def test_packed_disc(tree, home):
+    """One idea used thrice: a file in a file system in a compressed image."""
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o {home}/disc.iso {tree}/level-0", timeout=600)
+    expected = trees.entries(tree / "level-0", times=False, modes=False)
+    run("gzip -1 disc.iso")
+    with mounted("disc.iso.gz", "--files") as mnt:
+        trees.assert_same(trees.entries(mnt, times=False, modes=False), expected)
