@@ -11,7 +11,16 @@ public enum FileSystemRegistry {
     let open: @Sendable (Volume) throws -> any FileSystem
   }
 
-  private static let drivers: [Driver] = []
+  private static let drivers: [Driver] = [
+    Driver(type: "iso9660") { volume in
+      guard let found = try ISOFileSystem(volume) else {
+        throw DiskError(
+          .malformed, "there is no ISO 9660 volume descriptor", path: volume.storage.path,
+          offset: 0x8000)
+      }
+      return found
+    }
+  ]
 
   /// The types of file systems that can be read.
   public static var types: [String] { drivers.map(\.type) }

@@ -1,0 +1,115 @@
+internal import DiskCore
+
+/// One entry of a System Use Area (SUSP 1.12, 4).
+struct SystemUseEntry {
+  /// Its two letters: `NM`, `PX`.
+  let signature: String
+  let version: UInt8
+  /// All of it; the first four bytes are signature, length and version.
+  let reader: ByteReader
+
+  var length: Int { reader.count }
+
+  /// A number in both byte orders.
+  func number(at offset: Int) throws(DiskError) -> UInt32 { try reader.u32(at: offset) }
+
+  /// What is behind the first `offset` bytes.
+  func rest(from offset: Int) throws(DiskError) -> ArraySlice<UInt8> {
+    try reader.slice(at: offset, count: length - offset)
+  }
+}
+
+/// Walks over the System Use Area of a directory record and the areas that it goes on in (SUSP 1.12, 5.1).
+struct SystemUseArea {
+  /// Areas that one record's entries go on in. libisofs makes one of each 2,048 bytes, and an extended
+  /// attribute can have 64 KiB.
+  static let mostContinuations = 512
+  /// In bytes, all of one record's together.
+  static let mostBytes = 1 << 20
+
+  let volume: ISOVolume
+  /// Bytes before the entries, in every record but the root's of itself (SUSP 1.12, 5.3).
+  let skippedBytes: Int
+
+  /// Calls `visit` for each entry of `record`.
+  ///
+  /// - Parameter visitedArea: called between the areas; false for enough.
+  /// - Throws: `malformed` where the entries are damaged, after those before the damage were visited.
+  func forEachEntry(
+    of record: ISODirectoryRecord, skipping skipped: Int? = nil,
+    _ visit: (SystemUseEntry) throws(DiskError) -> Void, goOn: () -> Bool = { true }
+  ) throws(DiskError) {
+    let start = record.systemUseStart + (skipped ?? skippedBytes)
+    guard start < record.length else { return }
+    var continuation = try visitArea(
+      ByteReader(
+        Array(try record.reader.slice(at: start, count: record.length - start)),
+        path: record.reader.path, base: record.position + UInt64(start)), visit)
+    var seen: Set<UInt64> = []
+    var bytes = 0
+    while let area = continuation, goOn() {
+      guard seen.insert(area.position).inserted else {
+        throw volume.failure(
+          .malformed, "a continuation area of Rock Ridge that was there before: a loop", area.place)
+      }
+      bytes += area.length
+      guard seen.count <= Self.mostContinuations, bytes <= Self.mostBytes else {
+        throw volume.failure(
+          .malformed,
+          "more than \(Self.mostContinuations) continuation areas or \(Self.mostBytes) bytes of them",
+          area.place)
+      }
+      continuation = try visitArea(try volume.reader(at: area.position, count: area.length), visit)
+    }
+  }
+
+  private struct Continuation {
+    let position: UInt64
+    let length: Int
+    /// Of the entry that says so.
+    let place: UInt64
+  }
+
+  private func visitArea(
+    _ area: ByteReader, _ visit: (SystemUseEntry) throws(DiskError) -> Void
+  ) throws(DiskError) -> Continuation? {
+    var place = 0
+    var continuation: Continuation? = nil
+    // Less than an entry's head is padding, and so are zeros.
+    while area.count - place >= 4, try area.u16(at: place) != 0 {
+      let length = Int(try area.u8(at: place + 2))
+      guard length >= 4, length <= area.count - place else {
+        throw volume.failure(
+          .malformed,
+          "a System Use entry of \(length) bytes where 4 to \(area.count - place) can be",
+          area.base + UInt64(place))
+      }
+      let entry = SystemUseEntry(
+        signature: String(decoding: try area.slice(at: place, count: 2), as: UTF8.self),
+        version: try area.u8(at: place + 3),
+        reader: ByteReader(
+          Array(try area.slice(at: place, count: length)), path: area.path,
+          base: area.base + UInt64(place)))
+      switch entry.signature {
+      case "ST": return continuation
+      case "CE": continuation = try self.continuation(entry)
+      default: try visit(entry)
+      }
+      place += length
+    }
+    return continuation
+  }
+
+  /// SUSP 1.12, 5.1.
+  private func continuation(_ entry: SystemUseEntry) throws(DiskError) -> Continuation {
+    let length = try entry.number(at: 20)
+    guard length <= UInt32(Self.mostBytes) else {
+      throw volume.failure(
+        .malformed, "a continuation area of \(length) bytes; at most \(Self.mostBytes) are read",
+        entry.reader.base)
+    }
+    return Continuation(
+      position: volume.position(ofBlock: try entry.number(at: 4))
+        + UInt64(try entry.number(at: 12)), length: Int(length), place: entry.reader.base)
+  }
+}
