@@ -90,11 +90,20 @@ public struct ISO9660Builder {
     at block: UInt32, sectors: UInt32 = 1, parent: UInt32? = nil, own: [UInt8] = [],
     _ records: [Record]
   ) {
+    put(
+      Self.folder(
+        at: block, sectors: sectors, parent: parent ?? rootBlock, own: own, records), atBlock: block)
+  }
+
+  /// The bytes of a folder.
+  public static func folder(
+    at block: UInt32, sectors: UInt32 = 1, parent: UInt32, own: [UInt8] = [], _ records: [Record]
+  ) -> [UInt8] {
     var bytes = ImageBytes(count: Int(sectors) * Self.sector)
     var place = 0
     let ends: [Record] = [
       Record([0], block: block, length: sectors * 2048, flags: 2).with(own),
-      Record([1], block: parent ?? rootBlock, length: 2048, flags: 2),
+      Record([1], block: parent, length: 2048, flags: 2),
     ]
     for record in (ends + records).map(\.bytes) {
       if place % Self.sector + record.count > Self.sector {
@@ -103,7 +112,7 @@ public struct ISO9660Builder {
       bytes.put(record, at: place)
       place += record.count
     }
-    put(bytes.bytes, atBlock: block)
+    return bytes.bytes
   }
 
   public mutating func supplementary(root: UInt32, escape: String = "%/E", version: UInt8 = 1) {

@@ -59,7 +59,7 @@ struct ZisofsHeader {
         path: stored.path, offset: entry.place)
     }
     let length = entry.isSecondVersion ? Self.lengths.second : Self.lengths.first
-    let reader = try stored.reader(at: .start, count: length)
+    let reader = try stored.reader(at: .start, count: Int(min(stored.size, UInt64(length))))
     func failure(_ kind: DiskError.Kind, _ message: String) -> DiskError {
       DiskError(kind, message, path: stored.path)
     }

@@ -1,0 +1,296 @@
+import DiskCore
+import FileSystems
+import Foundation
+import TestSupport
+import Testing
+
+/// Discs that genisoimage, mkisofs and xorriso make of a tree, against that tree and against what xorriso
+/// extracts from them.
+@Suite(
+  .enabled(
+    if: HostTools.has("xorriso", "genisoimage", "find"),
+    "xorriso or genisoimage is not installed (packages xorriso, genisoimage)"))
+struct ISO9660ToolTests {
+  /// What `find` says of one item.
+  private struct Item: Equatable {
+    var kind: FileKind
+    var size: UInt64
+    var permissions: UInt16
+    var modified: Int64
+    var user: UInt32
+    var group: UInt32
+    var target: String
+  }
+
+  private static let kinds: [String: FileKind] = [
+    "f": .file, "d": .folder, "l": .link, "p": .pipe, "c": .characterDevice, "b": .blockDevice,
+    "s": .socket,
+  ]
+
+  private func items(_ folder: String) throws -> [String: Item] {
+    let text = try HostTools.run(
+      "find", [folder, "-mindepth", "1", "-printf", "%P\\t%y\\t%s\\t%m\\t%T@\\t%U\\t%G\\t%l\\0"])
+    var items: [String: Item] = [:]
+    for row in text.split(separator: "\0") {
+      let fields = row.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+      items["/" + fields[0]] = Item(
+        kind: try #require(Self.kinds[fields[1]]), size: try #require(UInt64(fields[2])),
+        permissions: try #require(UInt16(fields[3], radix: 8)),
+        modified: try #require(Double(fields[4]).map { Int64($0.rounded(.down)) }),
+        user: try #require(UInt32(fields[5])), group: try #require(UInt32(fields[6])),
+        target: fields[7])
+    }
+    return items
+  }
+
+  /// - Parameter isCased: false where xorriso shows plain ISO names in upper case.
+  private func compare(
+    _ volume: ISO9660Volume, with folder: String, isCased: Bool = true, withTimes: Bool = true
+  ) throws {
+    let expected = try items(folder)
+    let found = try volume.paths()
+    let shown = isCased ? found : found.map { $0.uppercased() }
+    #expect(Set(shown) == Set(expected.keys))
+    for path in found {
+      guard let item = expected[isCased ? path : path.uppercased()] else { continue }
+      let attributes = try volume.attributes(path)
+      #expect(attributes.kind == item.kind, "\(path)")
+      if item.kind != .folder { #expect(attributes.size == item.size, "\(path)") }
+      if let permissions = attributes.permissions, item.kind != .link {
+        #expect(permissions == item.permissions, "\(path)")
+        #expect(attributes.user == item.user, "\(path)")
+        #expect(attributes.group == item.group, "\(path)")
+      }
+      if withTimes, item.kind != .link {
+        #expect(attributes.modified?.seconds == item.modified, "\(path)")
+      }
+      if item.kind == .link { #expect(try volume.target(path) == item.target) }
+      if item.kind == .file {
+        let stored = FileManager.default.contents(
+          atPath: folder + (isCased ? path : path.uppercased()))
+        #expect(try volume.bytes(path) == stored.map { [UInt8]($0) }, "\(path)")
+      }
+    }
+  }
+
+  /// Deep, wide, with names of every kind and what else a file system can hold.
+  private func makeTree(_ folder: String) throws {
+    let deep = (1...14).map { "level \($0)" }.joined(separator: "/")
+    try HostTools.run(
+      "sh",
+      [
+        "-eu", "-c",
+        #"""
+        umask 022
+        mkdir -p "$1/$2/end" "$1/wide" "$1/Ünïcode 日本語" "$1/empty"
+        cd "$1"
+        echo deep > "$2/end/deepest file.txt"
+        echo half > "level 1/level 2/level 3/level 4/level 5/level 6/level 7/level 8/at eight"
+        for i in $(seq 1 250); do echo "content of $i" > "wide/file number $i of many, with a long name.txt"; done
+        echo a > "Ünïcode 日本語/🐧 файл.txt"
+        long=$(printf 'n%.0s' $(seq 1 251)); echo long > "$long.txt"
+        : > nothing
+        head -c 300000 /dev/urandom > random.bin
+        truncate -s 3M sparse.bin; printf x | dd of=sparse.bin bs=1 seek=2000000 conv=notrunc status=none
+        ln random.bin "wide/hard link"
+        ln -s ../random.bin wide/relative; ln -s /usr/bin/env absolute; ln -s . here
+        ln -s "$(printf 'long target/%.0s' $(seq 1 60))" "far away"
+        mkfifo pipe
+        chmod 4751 nothing; chmod 600 random.bin; chmod 1777 empty
+        touch -d '1999-12-31 23:59:59 UTC' nothing; touch -d '2038-02-01 UTC' sparse.bin
+        touch -d '1971-06-01 12:00 UTC' empty wide
+        """#, "sh", folder, deep,
+      ])
+  }
+
+  private static let makers: [[String]] = [
+    ["genisoimage", "-quiet", "-R", "-input-charset", "utf-8"],
+    ["genisoimage", "-quiet", "-R", "-J", "-joliet-long", "-l", "-input-charset", "utf-8"],
+    ["genisoimage", "-quiet", "-R", "-iso-level", "4", "-input-charset", "utf-8"],
+    ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-joliet-long"],
+    ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-iso-level", "4"],
+    ["xorriso", "-compliance", "new_rr", "-as", "mkisofs", "-quiet", "-R", "--hardlinks"],
+    ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-rr_reloc_dir", "/rr_moved"],
+  ]
+
+  @Test(arguments: makers)
+  func rockRidgeEqualsTheTree(_ command: [String]) throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      try makeTree(source)
+      try HostTools.run(command[0], Array(command.dropFirst()) + ["-o", file, source])
+      let volume = try ISO9660Volume(file: file)
+      #expect(try volume.tree.fileSystem().notes == ["names: Rock Ridge"])
+      try compare(volume, with: source)
+      let (one, other) = (
+        try volume.attributes("random.bin"), try volume.attributes("wide/hard link")
+      )
+      if one.links > 1 {
+        #expect(one.serial != nil)
+        #expect(one.serial == other.serial)
+        #expect(one.links == 2)
+      } else {
+        #expect(one.serial == nil)
+      }
+      try extract(file, to: scratch + "/out")
+      try compare(volume, with: scratch + "/out")
+      try HostTools.run("chmod", ["-R", "u+rwX", scratch])
+    }
+  }
+
+  /// - Parameter names: which of a disc's names xorriso loads.
+  private func extract(_ file: String, to folder: String, names: String = "any", sector: Int? = nil) throws {
+    try HostTools.run(
+      "xorriso",
+      ["-abort_on", "NEVER", "-return_with", "ABORT", "0", "-osirrox", "on", "-read_fs", names]
+        + (sector.map { ["-load", "sbsector", "\($0)"] } ?? [])
+        + ["-indev", file, "-extract", "/", folder])
+  }
+
+  @Test(arguments: [(FileSystemOptions.ISONames.joliet, "norock"), (.iso, "ecma")])
+  func otherNamesEqualXorriso(_ names: FileSystemOptions.ISONames, _ load: String) throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      try makeTree(source)
+      try HostTools.run(
+        "genisoimage",
+        ["-quiet", "-R", "-J", "-l", "-D", "-input-charset", "utf-8", "-o", file, source])
+      try extract(file, to: scratch + "/out", names: load)
+      let volume = try ISO9660Volume(file: file, names: names)
+      try compare(volume, with: scratch + "/out", isCased: names == .joliet)
+      try HostTools.run("chmod", ["-R", "u+rwX", scratch])
+    }
+  }
+
+  @Test func compressedByXorriso() throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      try HostTools.run("mkdir", [source])
+      try HostTools.run(
+        "sh", ["-c", "seq 1 60000 > \(source)/numbers; truncate -s 700k \(source)/zeros"])
+      for options in ["level=9:block_size=32k", "version_2=on:block_size_v2=1m", "version_2=on"] {
+        try HostTools.run("rm", ["-f", file])
+        try HostTools.run(
+          "xorriso",
+          [
+            "-outdev", file, "-zisofs", options, "-map", source, "/", "-set_filter_r", "--zisofs", "/",
+            "--", "-commit",
+          ])
+        let volume = try ISO9660Volume(file: file)
+        try compare(volume, with: source)
+        let numbers = try volume.attributes("numbers")
+        #expect(numbers.allocatedBytes < numbers.size)
+      }
+    }
+  }
+
+  @Test(.enabled(if: HostTools.has("mkzftree"), "mkzftree is not installed (package zisofs-tools)"))
+  func compressedByMkzftree() throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      try HostTools.run("mkdir", [source])
+      try HostTools.run(
+        "sh", ["-c", "seq 1 60000 > \(source)/numbers; truncate -s 700k \(source)/zeros"])
+      try HostTools.run("mkzftree", [source, scratch + "/packed"])
+      try HostTools.run("genisoimage", ["-quiet", "-R", "-z", "-o", file, scratch + "/packed"])
+      let volume = try ISO9660Volume(file: file)
+      try compare(volume, with: source)
+      #expect(try volume.attributes("numbers").allocatedBytes < 200_000)
+    }
+  }
+
+  /// A CD's second session, 11,400 sectors behind the end of its first.
+  @Test func secondSessionOfACD() throws {
+    try HostTools.withFolder { scratch in
+      let (first, second) = (scratch + "/1.iso", scratch + "/2.iso")
+      try HostTools.run(
+        "sh", ["-c", "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new"])
+      try HostTools.run("genisoimage", ["-quiet", "-R", "-o", first, scratch + "/a"])
+      let size = try #require(FileManager.default.contents(atPath: first)).count / 2048
+      let start = size + 11_400
+      try HostTools.run(
+        "genisoimage",
+        ["-quiet", "-R", "-C", "0,\(start)", "-M", first, "-o", second, scratch + "/b"])
+      try HostTools.run(
+        "dd", ["if=\(second)", "of=\(first)", "bs=2048", "seek=\(start)", "status=none"])
+      let volume = try ISO9660Volume(file: first)
+      #expect(try Set(volume.names()) == ["old", "new"])
+      try extract(first, to: scratch + "/out", sector: start)
+      try compare(volume, with: scratch + "/out")
+      try HostTools.run("chmod", ["-R", "u+rwX", scratch])
+    }
+  }
+
+  /// xorriso's own way to add a session to a file, with and without renewing the first descriptors.
+  @Test func secondSessionByXorriso() throws {
+    try HostTools.withFolder { scratch in
+      let file = scratch + "/disc.iso"
+      try HostTools.run(
+        "sh", ["-c", "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new"])
+      try HostTools.run("xorriso", ["-outdev", file, "-map", scratch + "/a", "/", "-commit"])
+      try HostTools.run("xorriso", ["-dev", file, "-map", scratch + "/b/new", "/new", "-commit"])
+      #expect(try Set(ISO9660Volume(file: file).names()) == ["old", "new"])
+    }
+  }
+
+  @Test func extendedAttributesByXorriso() throws {
+    try HostTools.withFolder { scratch in
+      let file = scratch + "/disc.iso"
+      try HostTools.run("sh", ["-c", "mkdir \(scratch)/a; seq 9 > \(scratch)/a/f"])
+      let long = String(repeating: "a long value ", count: 400)
+      try HostTools.run(
+        "xorriso",
+        [
+          "-xattr", "on", "-outdev", file, "-map", scratch + "/a", "/", "-setfattr", "user.comment", "hello",
+          "/f", "--", "-setfattr", "user.long", long, "/f", "--", "-commit",
+        ])
+      let volume = try ISO9660Volume(file: file)
+      let found = try volume.tree.extendedAttributes(of: try volume.item("f"))
+      #expect(
+        found.sorted { $0.name < $1.name } == [
+          ExtendedAttribute("user.comment", Array("hello".utf8)),
+          ExtendedAttribute("user.long", Array(long.utf8)),
+        ])
+    }
+  }
+
+  @Test func bootImagesByXorriso() throws {
+    try HostTools.withFolder { scratch in
+      let file = scratch + "/disc.iso"
+      try HostTools.run(
+        "sh", ["-c", "mkdir -p \(scratch)/a; cd \(scratch)/a; head -c 40000 /dev/urandom > loader.bin"])
+      try HostTools.run("sh", ["-c", "cp \(scratch)/a/loader.bin \(scratch)/loader"])
+      try HostTools.run(
+        "genisoimage",
+        [
+          "-quiet", "-R", "-b", "loader.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4",
+          "-boot-info-table", "-o", file, scratch + "/a",
+        ])
+      let volume = try ISO9660Volume(file: file)
+      #expect(try volume.names().contains("boot"))
+      let image = try volume.bytes("boot/eltorito-1-bios.img")
+      #expect(image == (try volume.bytes("loader.bin")))
+    }
+  }
+
+  /// Images that other projects made, as they are and unpacked.
+  @Test(
+    .enabled(if: SharedImages.exist, "shared/images is not there (see PLATTER_SHARED)"),
+    arguments: [
+      "iso9660.raw", "copying.iso", "copying-rr.iso", "joliet.iso", "multi_extent_8k.iso",
+      "iso-joliet.img.xz", "iso-rr-joliet.img.xz",
+    ])
+  func sharedImages(_ name: String) throws {
+    let source = try #require(SharedImages.folder) + "/" + name
+    try HostTools.withFolder { scratch in
+      let file = scratch + "/disc.iso"
+      let unpack = name.hasSuffix(".xz") ? "xz -dc" : "cat"
+      try HostTools.run("sh", ["-c", "\(unpack) '\(source)' > '\(file)'"])
+      let volume = try ISO9660Volume(file: file)
+      try extract(file, to: scratch + "/out")
+      let isPlain = try volume.tree.fileSystem().notes.contains("names: ISO 9660")
+      try compare(volume, with: scratch + "/out", isCased: !isPlain)
+      try HostTools.run("chmod", ["-R", "u+rwX", scratch])
+    }
+  }
+}
