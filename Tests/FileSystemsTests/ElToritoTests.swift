@@ -64,7 +64,8 @@ private typealias Record = ISO9660Builder.Record
       Self.validation + Entry(block: 40).bytes
       + Self.section(0x90, 0, [Entry(block: 50), Entry(media: 2, block: 60)])
       + Self.section(
-        0x91, 0xEF, [Entry(sectors: 1, block: 100), Entry(sectors: 0, block: 1900), Entry(block: 0)])
+        0x91, 0xEF,
+        [Entry(sectors: 1, block: 100), Entry(sectors: 0, block: 1900), Entry(block: 0)])
     let volume = try volume(catalogue, [Record("A", block: 30, length: 0)])
     #expect(try volume.names() == ["a", "boot"])
     #expect(
@@ -74,7 +75,8 @@ private typealias Record = ISO9660Builder.Record
       ])
     let sizes = try volume.names("boot").map { try volume.attributes("boot/" + $0).size }
     #expect(sizes == [2048, 24_576, 1_474_560, 1_474_560, 100 * 2048])
-    #expect(try volume.bytes("boot/eltorito-1-bios.img").prefix(11) == Array("boot loader".utf8)[...])
+    #expect(
+      try volume.bytes("boot/eltorito-1-bios.img").prefix(11) == Array("boot loader".utf8)[...])
     #expect(try volume.attributes("boot").kind == .folder)
   }
 

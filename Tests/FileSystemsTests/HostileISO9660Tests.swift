@@ -36,7 +36,8 @@ private typealias Record = ISO9660Builder.Record
   }
 
   @Test func continuationsWithoutEnd() throws {
-    let volume = try volume([file("long", SystemUse.continuation(block: 40, length: 28))]) { builder in
+    let volume = try volume([file("long", SystemUse.continuation(block: 40, length: 28))]) {
+      builder in
       for block in 40..<1000 as Range<UInt32> {
         builder.put(SystemUse.continuation(block: block + 1, length: 28), atBlock: block)
       }
@@ -74,7 +75,9 @@ private typealias Record = ISO9660Builder.Record
   @Test(arguments: [1, 33, 255])
   func recordsOfAWrongLength(_ length: UInt8) throws {
     var builder = Builder()
-    let own = [Record([0], block: 24, length: 6144, flags: 2), Record([1], block: 24, length: 6144)]
+    let own = [
+      Record([0], block: 24, length: 6144, flags: 2), Record([1], block: 24, length: 6144),
+    ]
     var root = ImageBytes(count: 6144)
     root.put(own.flatMap(\.bytes) + Record("BEFORE", block: 30, length: 0).bytes, at: 0)
     // For 255 near the sector's end, so that the record reaches past it.
@@ -181,7 +184,8 @@ private typealias Record = ISO9660Builder.Record
     ])
     let window = try volume.tree.content(of: try volume.item("half"))
     #expect(try window.bytes(at: .start, count: 2048).count == 2048)
-    #expect(message { try window.bytes(at: .start, count: 2049) }?.contains("the volume ends") == true)
+    #expect(
+      message { try window.bytes(at: .start, count: 2049) }?.contains("the volume ends") == true)
     #expect(
       message {
         try volume.tree.content(of: try volume.item("far")).bytes(at: .start, count: 1)
@@ -266,7 +270,8 @@ private typealias Record = ISO9660Builder.Record
       for _ in 0..<Int.random(in: 1...12, using: &random) {
         let sector = [16, 17, 18, 22, 24, 24, 24, 25, 26, 28, 30].randomElement(using: &random)!
         let place = sector * 2048 + Int.random(in: 0..<420, using: &random)
-        bytes[place] = [0, 1, 0x7F, 0xFF, .random(in: 0...255, using: &random)].randomElement(using: &random)!
+        bytes[place] = [0, 1, 0x7F, 0xFF, .random(in: 0...255, using: &random)].randomElement(
+          using: &random)!
       }
       let volume = try ISO9660Volume(
         BuiltFile(size: UInt64(bytes.count), pieces: [(at: 0, bytes: bytes)]),

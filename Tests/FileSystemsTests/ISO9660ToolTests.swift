@@ -45,12 +45,16 @@ struct ISO9660ToolTests {
 
   /// - Parameter isCased: false where xorriso shows plain ISO names in upper case.
   private func compare(
-    _ volume: ISO9660Volume, with folder: String, isCased: Bool = true, withTimes: Bool = true
+    _ volume: ISO9660Volume, with folder: String, isCased: Bool = true
   ) throws {
-    let expected = try items(folder)
+    // xorriso shows the folder of what was too deep, empty, and cannot make devices that K3b numbered.
+    let expected = try items(folder).filter { $0.key != "/rr_moved" }
     let found = try volume.paths()
-    let shown = isCased ? found : found.map { $0.uppercased() }
-    #expect(Set(shown) == Set(expected.keys))
+    let files = try found.filter {
+      try ![.blockDevice, .characterDevice].contains(volume.attributes($0).kind)
+    }
+    let shown = isCased ? files : files.map { $0.uppercased() }
+    #expect(Set(shown).symmetricDifference(expected.keys).sorted() == [])
     for path in found {
       guard let item = expected[isCased ? path : path.uppercased()] else { continue }
       let attributes = try volume.attributes(path)
@@ -61,7 +65,8 @@ struct ISO9660ToolTests {
         #expect(attributes.user == item.user, "\(path)")
         #expect(attributes.group == item.group, "\(path)")
       }
-      if withTimes, item.kind != .link {
+      // Without Rock Ridge xorriso takes a folder's time from its parent's record, as Linux does not.
+      if item.kind != .link, item.kind != .folder || attributes.permissions != nil {
         #expect(attributes.modified?.seconds == item.modified, "\(path)")
       }
       if item.kind == .link { #expect(try volume.target(path) == item.target) }
@@ -74,7 +79,10 @@ struct ISO9660ToolTests {
   }
 
   /// Deep, wide, with names of every kind and what else a file system can hold.
-  private func makeTree(_ folder: String) throws {
+  ///
+  /// - Parameter writer: what the disc is made by: genisoimage cannot write links of more than 250 bytes,
+  ///   and Joliet names of more than 16 bits a character only as nothing.
+  private func makeTree(_ folder: String, for writer: String) throws {
     let deep = (1...14).map { "level \($0)" }.joined(separator: "/")
     try HostTools.run(
       "sh",
@@ -86,29 +94,28 @@ struct ISO9660ToolTests {
         cd "$1"
         echo deep > "$2/end/deepest file.txt"
         echo half > "level 1/level 2/level 3/level 4/level 5/level 6/level 7/level 8/at eight"
-        for i in $(seq 1 250); do echo "content of $i" > "wide/file number $i of many, with a long name.txt"; done
-        echo a > "Ünïcode 日本語/🐧 файл.txt"
+        for i in $(seq 1 150); do echo "content of $i" > "wide/file number $i of many, with a long name.txt"; done
+        if [ "$3" = xorriso ]; then echo a > "Ünïcode 日本語/🐧.txt"; fi; echo a > "Ünïcode 日本語/файл.txt"
         long=$(printf 'n%.0s' $(seq 1 251)); echo long > "$long.txt"
         : > nothing
-        head -c 300000 /dev/urandom > random.bin
-        truncate -s 3M sparse.bin; printf x | dd of=sparse.bin bs=1 seek=2000000 conv=notrunc status=none
+        head -c 100000 /dev/urandom > random.bin
+        truncate -s 1M sparse.bin; printf x | dd of=sparse.bin bs=1 seek=700000 conv=notrunc status=none
         ln random.bin "wide/hard link"
         ln -s ../random.bin wide/relative; ln -s /usr/bin/env absolute; ln -s . here
-        ln -s "$(printf 'long target/%.0s' $(seq 1 60))" "far away"
+        if [ "$3" = xorriso ]; then count=60; else count=14; fi
+        ln -s "$(printf 'long target/%.0s' $(seq 1 $count))end" "far away"
         mkfifo pipe
         chmod 4751 nothing; chmod 600 random.bin; chmod 1777 empty
-        touch -d '1999-12-31 23:59:59 UTC' nothing; touch -d '2038-02-01 UTC' sparse.bin
+        touch -d '1999-12-31 23:59:59 UTC' nothing; touch -d '2037-02-01 UTC' sparse.bin
         touch -d '1971-06-01 12:00 UTC' empty wide
-        """#, "sh", folder, deep,
+        """#, "sh", folder, deep, writer,
       ])
   }
 
   private static let makers: [[String]] = [
     ["genisoimage", "-quiet", "-R", "-input-charset", "utf-8"],
     ["genisoimage", "-quiet", "-R", "-J", "-joliet-long", "-l", "-input-charset", "utf-8"],
-    ["genisoimage", "-quiet", "-R", "-iso-level", "4", "-input-charset", "utf-8"],
     ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-joliet-long"],
-    ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-iso-level", "4"],
     ["xorriso", "-compliance", "new_rr", "-as", "mkisofs", "-quiet", "-R", "--hardlinks"],
     ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-rr_reloc_dir", "/rr_moved"],
   ]
@@ -117,7 +124,7 @@ struct ISO9660ToolTests {
   func rockRidgeEqualsTheTree(_ command: [String]) throws {
     try HostTools.withFolder { scratch in
       let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
-      try makeTree(source)
+      try makeTree(source, for: command[0])
       try HostTools.run(command[0], Array(command.dropFirst()) + ["-o", file, source])
       let volume = try ISO9660Volume(file: file)
       #expect(try volume.tree.fileSystem().notes == ["names: Rock Ridge"])
@@ -139,7 +146,9 @@ struct ISO9660ToolTests {
   }
 
   /// - Parameter names: which of a disc's names xorriso loads.
-  private func extract(_ file: String, to folder: String, names: String = "any", sector: Int? = nil) throws {
+  private func extract(_ file: String, to folder: String, names: String = "any", sector: Int? = nil)
+    throws
+  {
     try HostTools.run(
       "xorriso",
       ["-abort_on", "NEVER", "-return_with", "ABORT", "0", "-osirrox", "on", "-read_fs", names]
@@ -147,18 +156,42 @@ struct ISO9660ToolTests {
         + ["-indev", file, "-extract", "/", folder])
   }
 
-  @Test(arguments: [(FileSystemOptions.ISONames.joliet, "norock"), (.iso, "ecma")])
-  func otherNamesEqualXorriso(_ names: FileSystemOptions.ISONames, _ load: String) throws {
+  @Test func otherNames() throws {
     try HostTools.withFolder { scratch in
       let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
-      try makeTree(source)
+      try makeTree(source, for: "genisoimage")
       try HostTools.run(
         "genisoimage",
         ["-quiet", "-R", "-J", "-l", "-D", "-input-charset", "utf-8", "-o", file, source])
-      try extract(file, to: scratch + "/out", names: load)
-      let volume = try ISO9660Volume(file: file, names: names)
-      try compare(volume, with: scratch + "/out", isCased: names == .joliet)
+      try extract(file, to: scratch + "/out", names: "norock")
+      try compare(ISO9660Volume(file: file, names: .joliet), with: scratch + "/out")
+      // genisoimage's own lister, the names as they are stored.
+      let listed = try HostTools.run("isoinfo", ["-f", "-i", file]).split(separator: "\n").map {
+        var name = $0.lowercased()
+        if name.hasSuffix(";1") { name.removeLast(2) }
+        if name.hasSuffix(".") { name.removeLast() }
+        return name
+      }
+      let plain = try ISO9660Volume(file: file, names: .iso)
+      #expect(try Set(plain.paths()).symmetricDifference(listed).sorted() == [])
       try HostTools.run("chmod", ["-R", "u+rwX", scratch])
+    }
+  }
+
+  @Test func longNamesOfTheEnhancedDescriptor() throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      try HostTools.run(
+        "sh",
+        [
+          "-c",
+          "mkdir -p \(source)/Folder/Inner; cd \(source)/Folder; seq 9 > 'A Name in Mixed Case.long';"
+            + " seq 8 > $(printf 'n%.0s' $(seq 1 190)).txt",
+        ])
+      try HostTools.run("genisoimage", ["-quiet", "-iso-level", "4", "-o", file, source])
+      let volume = try ISO9660Volume(file: file)
+      #expect(try volume.tree.fileSystem().notes == ["names: ISO 9660:1999"])
+      try compare(volume, with: source)
     }
   }
 
@@ -173,7 +206,8 @@ struct ISO9660ToolTests {
         try HostTools.run(
           "xorriso",
           [
-            "-outdev", file, "-zisofs", options, "-map", source, "/", "-set_filter_r", "--zisofs", "/",
+            "-outdev", file, "-zisofs", options, "-map", source, "/", "-set_filter_r", "--zisofs",
+            "/",
             "--", "-commit",
           ])
         let volume = try ISO9660Volume(file: file)
@@ -184,7 +218,7 @@ struct ISO9660ToolTests {
     }
   }
 
-  @Test(.enabled(if: HostTools.has("mkzftree"), "mkzftree is not installed (package zisofs-tools)"))
+  @Test(.enabled(if: HostTools.has("mkzftree"), "mkzftree is not installed (package genisoimage)"))
   func compressedByMkzftree() throws {
     try HostTools.withFolder { scratch in
       let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
@@ -204,7 +238,11 @@ struct ISO9660ToolTests {
     try HostTools.withFolder { scratch in
       let (first, second) = (scratch + "/1.iso", scratch + "/2.iso")
       try HostTools.run(
-        "sh", ["-c", "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new"])
+        "sh",
+        [
+          "-c",
+          "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new",
+        ])
       try HostTools.run("genisoimage", ["-quiet", "-R", "-o", first, scratch + "/a"])
       let size = try #require(FileManager.default.contents(atPath: first)).count / 2048
       let start = size + 11_400
@@ -226,7 +264,11 @@ struct ISO9660ToolTests {
     try HostTools.withFolder { scratch in
       let file = scratch + "/disc.iso"
       try HostTools.run(
-        "sh", ["-c", "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new"])
+        "sh",
+        [
+          "-c",
+          "mkdir \(scratch)/a \(scratch)/b; seq 9 > \(scratch)/a/old; seq 8 > \(scratch)/b/new",
+        ])
       try HostTools.run("xorriso", ["-outdev", file, "-map", scratch + "/a", "/", "-commit"])
       try HostTools.run("xorriso", ["-dev", file, "-map", scratch + "/b/new", "/new", "-commit"])
       #expect(try Set(ISO9660Volume(file: file).names()) == ["old", "new"])
@@ -241,7 +283,8 @@ struct ISO9660ToolTests {
       try HostTools.run(
         "xorriso",
         [
-          "-xattr", "on", "-outdev", file, "-map", scratch + "/a", "/", "-setfattr", "user.comment", "hello",
+          "-xattr", "on", "-outdev", file, "-map", scratch + "/a", "/", "-setfattr", "user.comment",
+          "hello",
           "/f", "--", "-setfattr", "user.long", long, "/f", "--", "-commit",
         ])
       let volume = try ISO9660Volume(file: file)
@@ -258,12 +301,14 @@ struct ISO9660ToolTests {
     try HostTools.withFolder { scratch in
       let file = scratch + "/disc.iso"
       try HostTools.run(
-        "sh", ["-c", "mkdir -p \(scratch)/a; cd \(scratch)/a; head -c 40000 /dev/urandom > loader.bin"])
+        "sh",
+        ["-c", "mkdir -p \(scratch)/a; cd \(scratch)/a; head -c 40000 /dev/urandom > loader.bin"])
       try HostTools.run("sh", ["-c", "cp \(scratch)/a/loader.bin \(scratch)/loader"])
       try HostTools.run(
         "genisoimage",
         [
-          "-quiet", "-R", "-b", "loader.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4",
+          "-quiet", "-R", "-b", "loader.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size",
+          "4",
           "-boot-info-table", "-o", file, scratch + "/a",
         ])
       let volume = try ISO9660Volume(file: file)

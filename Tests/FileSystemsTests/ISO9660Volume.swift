@@ -1,7 +1,6 @@
 import DiskCore
 import FileSystems
 import TestSupport
-import Testing
 
 /// What an ISO 9660 test looks at: a volume's files by their paths.
 struct ISO9660Volume {
@@ -24,9 +23,10 @@ struct ISO9660Volume {
   func item(_ path: String) throws -> ItemID {
     var item = try tree.root()
     for part in path.split(separator: "/") {
-      item = try #require(
-        try tree.lookUp(FileName(String(part)), in: item), "there is no \(path)"
-      ).item
+      guard let entry = try tree.lookUp(FileName(String(part)), in: item) else {
+        throw HostTools.Failure(description: "there is no \(path)")
+      }
+      item = entry.item
     }
     return item
   }

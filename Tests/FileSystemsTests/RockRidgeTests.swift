@@ -10,7 +10,8 @@ private typealias Record = ISO9660Builder.Record
   static let own = SystemUse.sharing() + SystemUse.attributes(mode: 0o40755) + SystemUse.rockRidge
 
   private func volume(
-    _ records: [Record], own: [UInt8] = RockRidgeTests.own, _ add: (inout Builder) -> Void = { _ in }
+    _ records: [Record], own: [UInt8] = RockRidgeTests.own,
+    _ add: (inout Builder) -> Void = { _ in }
   ) throws -> ISO9660Volume {
     var builder = Builder()
     builder.folder(at: Builder.rootBlock, own: own, records)
@@ -58,7 +59,8 @@ private typealias Record = ISO9660Builder.Record
 
   @Test func namesInSeveralEntriesAndAreas() throws {
     let long = String(repeating: "n", count: 120)
-    let rest = SystemUse.name(String(repeating: "m", count: 130)) + SystemUse.attributes(mode: 0o100600)
+    let rest =
+      SystemUse.name(String(repeating: "m", count: 130)) + SystemUse.attributes(mode: 0o100600)
     let volume = try volume([
       Record("LONG", block: 30, length: 0).with(
         SystemUse.name(long, flags: 1),
@@ -131,7 +133,8 @@ private typealias Record = ISO9660Builder.Record
       Record("DEEP", block: 27, length: 0).with(SystemUse.name("deep") + SystemUse.child(27)),
     ]) {
       $0.folder(
-        at: 26, [Record.folder("DEEP", block: 27).with(SystemUse.name("deep") + SystemUse.relocated)])
+        at: 26,
+        [Record.folder("DEEP", block: 27).with(SystemUse.name("deep") + SystemUse.relocated)])
       $0.folder(
         at: 27, own: SystemUse.attributes(mode: 0o40711), [Record("IN", block: 30, length: 0)])
     }
@@ -142,7 +145,8 @@ private typealias Record = ISO9660Builder.Record
   }
 
   @Test func aFolderThatIsOnlyCalledSoIsShown() throws {
-    let volume = try volume([Record.folder("RR_MOVED", block: 26).with(SystemUse.name("rr_moved"))]) {
+    let volume = try volume([Record.folder("RR_MOVED", block: 26).with(SystemUse.name("rr_moved"))])
+    {
       $0.folder(at: 26, [Record("OWN", block: 30, length: 0)])
     }
     #expect(try volume.paths() == ["/rr_moved", "/rr_moved/own"])
@@ -173,10 +177,13 @@ private typealias Record = ISO9660Builder.Record
   }
 
   @Test func extendedAttributes() throws {
-    func component(_ flags: UInt8, _ bytes: [UInt8]) -> [UInt8] { [flags, UInt8(bytes.count)] + bytes }
+    func component(_ flags: UInt8, _ bytes: [UInt8]) -> [UInt8] {
+      [flags, UInt8(bytes.count)] + bytes
+    }
     let first = component(0, [3] + Array("note".utf8)) + component(1, Array("a long ".utf8))
     let second =
-      component(0, Array("value".utf8)) + component(0, Array("user.plain".utf8)) + component(0, [0, 255])
+      component(0, Array("value".utf8)) + component(0, Array("user.plain".utf8))
+      + component(0, [0, 255])
       + component(0, []) + component(0, [0x17])
       + component(0, [6] + Array("selinux".utf8)) + component(0, [1])
     let volume = try volume([
@@ -196,7 +203,8 @@ private typealias Record = ISO9660Builder.Record
   @Test func sparseFilesAreListedAndNotRead() throws {
     let volume = try volume([
       file("old", SystemUse.entry("SF", Builder.both(1 << 20 as UInt32))),
-      file("new", SystemUse.entry("SF", Builder.both(2 as UInt32) + Builder.both(5 as UInt32) + [4])),
+      file(
+        "new", SystemUse.entry("SF", Builder.both(2 as UInt32) + Builder.both(5 as UInt32) + [4])),
     ])
     #expect(try volume.attributes("old").size == 1 << 20)
     #expect(try volume.attributes("new").size == 2 << 32 | 5)

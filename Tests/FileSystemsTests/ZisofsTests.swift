@@ -31,7 +31,8 @@ private typealias Record = ISO9660Builder.Record
     return file(header: header.bytes, pointerSize: 4, blocks: blocks)
   }
 
-  static func second(method: UInt8, size: UInt64, power: UInt8 = 15, _ blocks: [[UInt8]]) -> [UInt8] {
+  static func second(method: UInt8, size: UInt64, power: UInt8 = 15, _ blocks: [[UInt8]]) -> [UInt8]
+  {
     var header = ImageBytes([0xEF, 0x22, 0x55, 0xA1, 0xBC, 0x1B, 0x95, 0xA0, 0, 6, method, power])
     header.putLittle(size, at: 12)
     header.put([0, 0, 0, 0], at: 20)
@@ -107,10 +108,12 @@ private typealias Record = ISO9660Builder.Record
     #expect(
       try error(SystemUse.zisofs(size: 1, power: 31), Self.first(size: 1, power: 31, [block]))
         .contains("blocks of 2^31"))
-    #expect(try error(SystemUse.zisofs(size: 1), [UInt8](repeating: 9, count: 90)).contains("header"))
+    #expect(
+      try error(SystemUse.zisofs(size: 1), [UInt8](repeating: 9, count: 90)).contains("header"))
     #expect(try error(SystemUse.zisofs(size: 1), [1]).contains("header"))
     #expect(
-      try error(SystemUse.zisofs(size: 2), Self.first(size: 1, [block])).contains("directory record"))
+      try error(SystemUse.zisofs(size: 2), Self.first(size: 1, [block])).contains(
+        "directory record"))
     #expect(
       try error(SystemUse.zisofs2("??", size: 1), Self.second(method: 9, size: 1, [block]))
         .contains("compression 9"))
@@ -122,6 +125,7 @@ private typealias Record = ISO9660Builder.Record
     #expect(try error(SystemUse.zisofs(size: 1), backwards).contains("block 0"))
     var damaged = Self.first(size: 1, [block])
     damaged[26] ^= 0xFF
-    #expect(try error(SystemUse.zisofs(size: 1), damaged).contains("block 0 of a zisofs file is damaged"))
+    #expect(
+      try error(SystemUse.zisofs(size: 1), damaged).contains("block 0 of a zisofs file is damaged"))
   }
 }

@@ -13,6 +13,8 @@ public enum HostTools {
 
   public struct Failure: Error, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) { self.description = description }
   }
 
   /// Runs a program and gives its standard output.

@@ -92,7 +92,8 @@ public struct ISO9660Builder {
   ) {
     put(
       Self.folder(
-        at: block, sectors: sectors, parent: parent ?? rootBlock, own: own, records), atBlock: block)
+        at: block, sectors: sectors, parent: parent ?? rootBlock, own: own, records), atBlock: block
+    )
   }
 
   /// The bytes of a folder.
@@ -173,7 +174,8 @@ public enum SystemUse {
     mode: UInt32, links: UInt32 = 1, user: UInt32 = 1000, group: UInt32 = 100,
     serial: UInt32? = nil
   ) -> [UInt8] {
-    entry("PX", ([mode, links, user, group] + (serial.map { [$0] } ?? [])).flatMap(ISO9660Builder.both))
+    entry(
+      "PX", ([mode, links, user, group] + (serial.map { [$0] } ?? [])).flatMap(ISO9660Builder.both))
   }
 
   public static func continuation(block: UInt32, offset: UInt32 = 0, length: UInt32) -> [UInt8] {

@@ -12,8 +12,8 @@ struct ArbitraryAttributes {
   ]
   private static let escape: UInt8 = 1
 
-  private var components: [[UInt8]] = []
-  private var isOpen = false
+  /// Of all entries in a row: a component can begin in one entry and end in the next.
+  private var content: [UInt8] = []
 
   /// All of `record`'s whose name space is `user`: the others mean something only to the system that wrote
   /// them, and access control lists (which have no name) are of its users.
@@ -22,12 +22,13 @@ struct ArbitraryAttributes {
   ) throws(DiskError) -> [ExtendedAttribute] {
     var found = ArbitraryAttributes()
     try area.forEachEntry(of: record, skipping: isRoot ? 0 : nil) { (entry) throws(DiskError) in
-      if entry.signature == "AL" { try found.take(entry) }
+      if entry.signature == "AL" { found.content += try entry.rest(from: 5) }
     }
+    let components = try found.components(record)
     var attributes: [ExtendedAttribute] = []
-    for index in stride(from: 0, to: found.components.count - 1, by: 2) {
-      let name = Self.name(found.components[index])
-      let value = found.components[index + 1]
+    for index in stride(from: 0, to: components.count - 1, by: 2) {
+      let name = Self.name(components[index])
+      let value = components[index + 1]
       if name.hasPrefix("user."), name.utf8.count > 5, value.count <= longestValue {
         attributes.append(ExtendedAttribute(name, value))
       }
@@ -35,20 +36,25 @@ struct ArbitraryAttributes {
     return attributes
   }
 
-  private mutating func take(_ entry: SystemUseEntry) throws(DiskError) {
-    var place = 5
-    while place + 2 <= entry.length {
-      let flags = try entry.reader.u8(at: place)
-      let count = Int(try entry.reader.u8(at: place + 1))
-      let content = try entry.reader.slice(at: place + 2, count: count)
+  /// Names and values in turn, each in one piece.
+  private func components(_ record: ISODirectoryRecord) throws(DiskError) -> [[UInt8]] {
+    let reader = ByteReader(content, path: record.reader.path, base: record.position)
+    var components: [[UInt8]] = []
+    var isOpen = false
+    var place = 0
+    while place + 2 <= content.count {
+      let flags = try reader.u8(at: place)
+      let count = Int(try reader.u8(at: place + 1))
+      let piece = try reader.slice(at: place + 2, count: count)
       if isOpen, !components.isEmpty {
-        components[components.count - 1] += content
+        components[components.count - 1] += piece
       } else {
-        components.append(Array(content))
+        components.append(Array(piece))
       }
       isOpen = flags & 1 != 0
       place += 2 + count
     }
+    return components
   }
 
   private static func name(_ bytes: [UInt8]) -> String {

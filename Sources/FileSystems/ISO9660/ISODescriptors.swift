@@ -62,7 +62,8 @@ struct ISODescriptors {
     }
     blocks = try primary.u32(at: 80)
     if try blocks != primary.u32(at: 84, .big) {
-      notes.append("the volume's size differs in its two byte orders; the little-endian one is taken")
+      notes.append(
+        "the volume's size differs in its two byte orders; the little-endian one is taken")
     }
     self.session = session
     blockSize = UInt64(size)

@@ -21,7 +21,8 @@ struct ISODirectory {
     let length = own.section.length
     guard length <= Self.mostBytes else {
       throw volume.failure(
-        .unsupported, "a directory of \(length) bytes; at most \(Self.mostBytes) are read", position)
+        .unsupported, "a directory of \(length) bytes; at most \(Self.mostBytes) are read", position
+      )
     }
     let end = position + length
     var place = position

@@ -66,7 +66,8 @@ struct ISODirectoryRecord {
     length = reader.count
     flags = Flags(rawValue: try reader.u8(at: 25))
     let nameLength = Int(try reader.u8(at: 32))
-    guard nameLength > 0, Self.fixedPart + nameLength <= reader.count else {
+    // genisoimage has made names of no bytes, of characters that its Joliet cannot have.
+    guard Self.fixedPart + nameLength <= reader.count else {
       throw volume.failure(
         .malformed, "a name of \(nameLength) bytes in a directory record of \(reader.count)",
         reader.base + 32)

@@ -47,7 +47,8 @@ struct ISONameSpaces {
       }
       throw DiskError(
         .invalidRequest,
-        "this disc has no \(wanted?.rawValue ?? "") names; it has \(options.joined(separator: ", "))")
+        "this disc has no \(wanted?.rawValue ?? "") names; it has \(options.joined(separator: ", "))"
+      )
     }
     return (best.names, best.root)
   }

@@ -36,7 +36,8 @@ final class ISOVolume: Sendable {
   /// - Throws: `truncated` where they reach past the volume.
   func reader(at position: UInt64, count: Int) throws(DiskError) -> ByteReader {
     guard position <= volume.size, UInt64(count) <= volume.size - position else {
-      throw failure(.truncated, "the volume ends inside a directory or what belongs to it", position)
+      throw failure(
+        .truncated, "the volume ends inside a directory or what belongs to it", position)
     }
     let within = Int(position % Self.pageSize)
     // A bad sector fails only what is in it, not its whole page.

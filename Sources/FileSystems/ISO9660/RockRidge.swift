@@ -10,7 +10,8 @@ enum RockRidge {
   static func area(ofTreeAt root: UInt64, _ volume: ISOVolume) -> SystemUseArea? {
     guard let record = try? ISODirectoryRecord(ofFolderAt: root, volume) else { return nil }
     for start in [0, xaLength] {
-      guard record.reader.matches([0x53, 0x50, 7, 1, 0xBE, 0xEF], at: record.systemUseStart + start),
+      guard
+        record.reader.matches([0x53, 0x50, 7, 1, 0xBE, 0xEF], at: record.systemUseStart + start),
         let skipped = try? record.reader.u8(at: record.systemUseStart + start + 6)
       else { continue }
       let area = SystemUseArea(volume: volume, skippedBytes: Int(skipped))

@@ -17,7 +17,8 @@ struct RockRidgeTimes {
     var place = 5
     for bit in 0..<4 where flags & 1 << bit != 0 {
       let time =
-        isLong ? try ISODate.long(entry.reader, at: place) : try ISODate.short(entry.reader, at: place)
+        isLong
+        ? try ISODate.long(entry.reader, at: place) : try ISODate.short(entry.reader, at: place)
       switch bit {
       case 0: created = time
       case 1: modified = time
