@@ -94,7 +94,7 @@ struct ISO9660ToolTests {
         cd "$1"
         echo deep > "$2/end/deepest file.txt"
         echo half > "level 1/level 2/level 3/level 4/level 5/level 6/level 7/level 8/at eight"
-        for i in $(seq 1 150); do echo "content of $i" > "wide/file number $i of many, with a long name.txt"; done
+        for i in $(seq 1 $4); do echo "content of $i" > "wide/file number $i of many, with a long name.txt"; done
         if [ "$3" = xorriso ]; then echo a > "Ünïcode 日本語/🐧.txt"; fi; echo a > "Ünïcode 日本語/файл.txt"
         long=$(printf 'n%.0s' $(seq 1 251)); echo long > "$long.txt"
         : > nothing
@@ -106,9 +106,9 @@ struct ISO9660ToolTests {
         ln -s "$(printf 'long target/%.0s' $(seq 1 $count))end" "far away"
         mkfifo pipe
         chmod 4751 nothing; chmod 600 random.bin; chmod 1777 empty
-        touch -d '1999-12-31 23:59:59 UTC' nothing; touch -d '2037-02-01 UTC' sparse.bin
+        touch -d '1999-12-31 23:59:59 UTC' nothing; touch -d '2005-02-01 UTC' sparse.bin
         touch -d '1971-06-01 12:00 UTC' empty wide
-        """#, "sh", folder, deep, writer,
+        """#, "sh", folder, deep, writer, Soak.isOn ? "20000" : "150",
       ])
   }
 
@@ -230,6 +230,40 @@ struct ISO9660ToolTests {
       let volume = try ISO9660Volume(file: file)
       try compare(volume, with: source)
       #expect(try volume.attributes("numbers").allocatedBytes < 200_000)
+    }
+  }
+
+  /// In sections of 4 GiB, as xorriso cuts it.
+  @Test(.enabled(if: Soak.isOn, "it takes 5 GiB: set PLATTER_SOAK=1"))
+  func aFileOf5GiB() throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      let marks: [UInt64] = [1 << 20, 4 << 30 - 3000, 4 << 30 - 2, 5 << 30 - 4]
+      try HostTools.run("mkdir", [source])
+      try HostTools.makeFile(source + "/huge", size: 5 << 30)
+      let huge = try FileHandle(forWritingTo: URL(fileURLWithPath: source + "/huge"))
+      for mark in marks {
+        try huge.seek(toOffset: mark)
+        try huge.write(contentsOf: Data("mark".utf8))
+      }
+      try huge.close()
+      try HostTools.run(
+        "xorriso", ["-as", "mkisofs", "-quiet", "-R", "-iso-level", "3", "-o", file, source])
+      let volume = try ISO9660Volume(file: file)
+      #expect(try volume.attributes("huge").size == 5 << 30)
+      let window = try volume.tree.content(of: try volume.item("huge"))
+      var found: [UInt64] = []
+      var place: UInt64 = 0
+      try window.stream { piece in
+        piece.withUnsafeBytes { bytes in
+          if let first = bytes.firstIndex(where: { $0 != 0 }) {
+            found.append(place + UInt64(first))
+          }
+        }
+        place += UInt64(piece.byteCount)
+      }
+      // The third begins in the piece that the second is in, and goes on in the next.
+      #expect(found == [marks[0], marks[1], 4 << 30, marks[3]])
     }
   }
 
