@@ -27,6 +27,9 @@ def extracted(iso, folder):
     folder.mkdir()
     run(f"xorriso -report_about WARNING -osirrox on:auto_chmod_off -indev {iso} -extract / {folder}",
         timeout=600)
+    # Where mkisofs keeps folders that are too deep; they are in their own places too.
+    if (folder / "rr_moved").is_dir():
+        (folder / "rr_moved").rmdir()
     return folder
 
 
