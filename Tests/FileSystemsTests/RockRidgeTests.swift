@@ -162,6 +162,8 @@ private typealias Record = ISO9660Builder.Record
       linked("a", block: 30), linked("b", block: 30), linked("other", block: 31),
       linked("single", block: 30, links: 1),
       linked("c", block: 32, serial: 9), linked("d", block: 33, serial: 9),
+      Record("EMPTY", block: 30, length: 0).with(
+        SystemUse.name("empty"), SystemUse.attributes(mode: 0o100644, links: 2)),
     ])
     let serials = try ["a", "b", "other", "single", "c", "d"].map {
       try volume.attributes($0).serial
@@ -174,6 +176,9 @@ private typealias Record = ISO9660Builder.Record
     #expect(serials[4] == serials[5])
     #expect(serials.allSatisfy { $0 ?? 0 <= ItemID.largest })
     #expect(try volume.attributes("a").links == 2)
+    // All empty files can be at one place.
+    #expect(try volume.attributes("empty").links == 1)
+    #expect(try volume.attributes("empty").serial == nil)
   }
 
   @Test func extendedAttributes() throws {

@@ -78,7 +78,9 @@ def entries(root, modes=True, times=True, folder_sizes=False):
         found[str(path.relative_to(root))] = Entry(
             kind=oct(kind), size=status.st_size if is_file or folder_sizes else 0,
             mode=stat.S_IMODE(status.st_mode) if modes and not stat.S_ISLNK(status.st_mode) else 0,
-            modified=int(status.st_mtime) if times else 0, content=content)
+            # xorriso gives a link no time.
+            modified=int(status.st_mtime) if times and not stat.S_ISLNK(status.st_mode) else 0,
+            content=content)
     return found
 
 

@@ -84,6 +84,9 @@ final class ISOFileSystem: FileSystem {
     } else if attributes.kind == .file, record.section.length > 0 {
       // Before RRIP 1.12 names of one file had only its bytes in common.
       attributes.serial = Serial.byExtent | record.section.start
+    } else {
+      // Nothing says which its other names are: who looks for them would look in vain.
+      attributes.links = 1
     }
   }
 
