@@ -232,7 +232,12 @@ private typealias Record = ISO9660Builder.Record
     let volume = try ISO9660Volume(
       BuiltFile(size: UInt64(bytes.count), pieces: [(at: 0, bytes: bytes)]))
     let error = try #require(message { try volume.names() })
-    #expect(error.contains("a block size of \(size) bytes") && error.contains("(at byte 32896)"))
+    if size.nonzeroBitCount == 1 {
+      #expect(error.contains("a block size of \(size) bytes") && error.contains("(at byte 32896)"))
+    } else {
+      // It is not even known as ISO 9660, by blkid neither.
+      #expect(error.contains("no file system"))
+    }
   }
 
   @Test func rootsThatAreNone() throws {
