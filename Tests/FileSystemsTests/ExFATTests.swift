@@ -144,7 +144,9 @@ import Testing
 
   @Test func usesTheBackupOfTheBootRegion() throws {
     let good = Self.sample()
-    func damaged(_ change: (inout ExFATBuilder) -> Void) throws -> (notes: [String], names: [String]) {
+    func damaged(_ change: (inout ExFATBuilder) -> Void) throws -> (
+      notes: [String], names: [String]
+    ) {
       var volume = good
       change(&volume)
       let tree = try ListedFiles.tree(volume.bytes)

@@ -91,7 +91,9 @@ import Testing
 
   @Test func readsLongNames() throws {
     var volume = FATBuilder()
-    let names = ["a", "exactly13char", "a longer one, ünïcödé 🐧.tar.gz", String(repeating: "x", count: 255)]
+    let names = [
+      "a", "exactly13char", "a longer one, ünïcödé 🐧.tar.gz", String(repeating: "x", count: 255),
+    ]
     var place = volume.root
     for (index, name) in names.enumerated() {
       let short = "LONG~\(index)  TXT"
@@ -106,16 +108,40 @@ import Testing
     // Each breaks a name of three parts, and gives where the short entry goes.
     let breaks: [(inout FATBuilder, Int) -> Int] = [
       // A part is missing; parts in the wrong order; only the last; another checksum.
-      { volume, end in volume.put([0xE5], at: end - 64); return end },
-      { volume, end in volume.put([0x01], at: end - 64); return end },
-      { volume, end in volume.put([0x42], at: end - 32); return end },
-      { volume, end in volume.put([0x99], at: end - 32 + 13); return end },
+      { volume, end in
+        volume.put([0xE5], at: end - 64)
+        return end
+      },
+      { volume, end in
+        volume.put([0x01], at: end - 64)
+        return end
+      },
+      { volume, end in
+        volume.put([0x42], at: end - 32)
+        return end
+      },
+      { volume, end in
+        volume.put([0x99], at: end - 32 + 13)
+        return end
+      },
       // A number of 0, and one that is too large.
-      { volume, end in volume.put([0x40], at: end - 96); return end },
-      { volume, end in volume.put([0x7F], at: end - 96); return end },
+      { volume, end in
+        volume.put([0x40], at: end - 96)
+        return end
+      },
+      { volume, end in
+        volume.put([0x7F], at: end - 96)
+        return end
+      },
       // Something else between the name and its entry.
-      { volume, end in volume.entry("VOLUME     ", at: end, attributes: 0x08); return end + 32 },
-      { volume, end in volume.put([0xE5, 0x20], at: end); return end + 32 },
+      { volume, end in
+        volume.entry("VOLUME     ", at: end, attributes: 0x08)
+        return end + 32
+      },
+      { volume, end in
+        volume.put([0xE5, 0x20], at: end)
+        return end + 32
+      },
     ]
     for (index, damage) in breaks.enumerated() {
       var volume = FATBuilder()
@@ -267,7 +293,9 @@ import Testing
     var volume = FATBuilder()
     volume.entry("FILE       ", at: volume.root)
     let tree = try ListedFiles.tree(volume.bytes)
-    let numbers = [1, UInt64(volume.root) / 32 + 1, UInt64(volume.bytes.count) / 32, ItemID.largest, .max]
+    let numbers = [
+      1, UInt64(volume.root) / 32 + 1, UInt64(volume.bytes.count) / 32, ItemID.largest, .max,
+    ]
     for number in numbers {
       #expect(failure { try tree.attributes(of: ItemID(number)) }?.kind == .notFound, "\(number)")
     }

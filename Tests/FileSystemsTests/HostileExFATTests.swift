@@ -23,7 +23,8 @@ import Testing
     let changes: [(at: Int, bytes: [UInt8], says: String)] = [
       (108, [0], "sectors of 2^0"), (108, [13], "sectors of 2^13"), (109, [17], "clusters of 2^17"),
       (110, [0], "0 FATs"), (110, [3], "3 FATs"), (105, [2], "version 2"),
-      (80, [1, 0, 0, 0], "inside the boot regions"), (80, [0xFF, 0xFF, 0xFF, 0xFF], "inside the FAT"),
+      (80, [1, 0, 0, 0], "inside the boot regions"),
+      (80, [0xFF, 0xFF, 0xFF, 0xFF], "inside the FAT"),
       (84, [0, 0, 0, 0], "a FAT of no sectors"), (96, [0, 0, 0, 0], "cluster 0"),
       (96, [0xFF, 0xFF, 0xFF, 0xFF], "cluster 4294967295"), (92, [0, 0, 0, 0], "its root"),
       (510, [0, 0], "no signature"),
@@ -81,7 +82,8 @@ import Testing
     #expect(failure { try run.bytes(at: DiskOffset(there - 1), count: 1) } == nil)
     #expect(failure { try run.bytes(at: DiskOffset(there), count: 1) }?.kind == .malformed)
     #expect(failure { try run.bytes(at: DiskOffset(largest - 1), count: 1) } != nil)
-    #expect(failure { try tree.content(of: tree.item("nowhere")).bytes(at: .start, count: 1) } != nil)
+    #expect(
+      failure { try tree.content(of: tree.item("nowhere")).bytes(at: .start, count: 1) } != nil)
     #expect(failure { try tree.content(of: tree.item("too large")) }?.kind == .unsupported)
     _ = failure { try tree.folder(tree.item("folder")) }
   }
@@ -128,7 +130,9 @@ import Testing
     #expect(failure { try tree.names(in: "chain") }?.message.contains("back into itself") == true)
     // The root itself.
     volume.link(volume.rootCluster, to: UInt32(volume.rootCluster))
-    for index in 9..<16 { volume.put([0x05], at: volume.place(of: volume.rootCluster) + index * 32) }
+    for index in 9..<16 {
+      volume.put([0x05], at: volume.place(of: volume.rootCluster) + index * 32)
+    }
     let looping = try ListedFiles.tree(volume.bytes)
     #expect(try looping.folder(looping.root()).damage != nil)
     #expect(try looping.attributes(of: looping.root()).size == 512)

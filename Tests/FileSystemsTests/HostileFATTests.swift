@@ -157,7 +157,9 @@ import Testing
     volume.chain([20])
     volume.entry("SUB        ", at: volume.place(of: 20), attributes: 0x10, cluster: 20)
     volume.entry("CHAIN      ", at: volume.root + 32, attributes: 0x10, cluster: 30)
-    for index in 0..<16 { volume.entry("FILE\(index + 10)     ", at: volume.place(of: 30) + index * 32) }
+    for index in 0..<16 {
+      volume.entry("FILE\(index + 10)     ", at: volume.place(of: 30) + index * 32)
+    }
     volume.link(30, to: 30)
     let tree = try ListedFiles.tree(volume.bytes)
     #expect(try tree.names(in: "SUB/SUB/SUB/SUB") == ["SUB"])
@@ -172,7 +174,9 @@ import Testing
     let clusters = Array(10..<10 + 4098)
     volume.chain(clusters)
     volume.entry("SUB        ", at: volume.root, attributes: 0x10, cluster: 10)
-    for cluster in clusters { volume.put([UInt8](repeating: 0xE5, count: 512), at: volume.place(of: cluster)) }
+    for cluster in clusters {
+      volume.put([UInt8](repeating: 0xE5, count: 512), at: volume.place(of: cluster))
+    }
     volume.entry("FIRST      ", at: volume.place(of: 10))
     let tree = try ListedFiles.tree(volume.bytes)
     let folder = try tree.folder(tree.item("SUB"))
@@ -183,7 +187,8 @@ import Testing
   @Test func theSameNameTwice() throws {
     var volume = FATBuilder()
     for index in 0..<3 { volume.entry("FILE    TXT", at: volume.root + index * 32) }
-    let end = volume.longName(Array("../../etc/passwd".utf16), for: "X          ", at: volume.root + 96)
+    let end = volume.longName(
+      Array("../../etc/passwd".utf16), for: "X          ", at: volume.root + 96)
     volume.entry("X          ", at: end)
     let dots = volume.longName(Array("..".utf16), for: "Y          ", at: end + 32)
     volume.entry("Y          ", at: dots)

@@ -1,6 +1,10 @@
 /// A FAT volume laid out by hand: boot sector, FATs, directory entries, each where a test wants it.
 public struct FATBuilder: Sendable {
-  public enum Width: Int, Sendable, CaseIterable { case fat12 = 12, fat16 = 16, fat32 = 32 }
+  public enum Width: Int, Sendable, CaseIterable {
+    case fat12 = 12
+    case fat16 = 16
+    case fat32 = 32
+  }
 
   public static let readOnly: UInt8 = 0x01
   public static let label: UInt8 = 0x08

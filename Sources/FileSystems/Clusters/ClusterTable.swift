@@ -5,7 +5,8 @@ enum ClusterLink: Equatable {
   case next(UInt32)
   case end
   /// Not in use, damaged on the medium, or no cluster of this volume.
-  case free, bad, outside(UInt32)
+  case free, bad
+  case outside(UInt32)
 }
 
 /// A file allocation table: for each cluster the next one of the same file. Read in pages.

@@ -22,7 +22,7 @@ struct FolderPieces {
   ///
   /// - Throws: `malformed` where the folder's clusters are damaged or more than a folder may have, and
   ///   what reading throws; after everything before that was visited.
-  func forEach(
+  func visitAll(
     _ visit: (ByteReader) throws(DiskError) -> Bool
   ) throws(DiskError) {
     switch place {

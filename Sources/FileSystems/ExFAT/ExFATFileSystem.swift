@@ -86,7 +86,7 @@ final class ExFATFileSystem: FileSystem {
       volume: volume, place: .clusters(runs, of: boot.heap), longest: Self.longestFolder)
     var reader = ExFATFolderReader(path: volume.storage.path)
     let east = volume.options.localTimeOffset
-    try pieces.forEach { (piece) throws(DiskError) in
+    try pieces.visitAll { (piece) throws(DiskError) in
       try reader.take(piece) { (place, set) throws(DiskError) in
         let entries = try ExFATEntrySet(set, east: east)
         let item = ItemID(place / UInt64(ExFATEntrySet.entryLength) | flag)
@@ -184,7 +184,7 @@ final class ExFATFileSystem: FileSystem {
     of volume: Volume, _ root: FolderPieces, _ table: ClusterTable
   ) throws(DiskError) -> ExFATUpCase {
     var found: ExFATUpCase?
-    try root.forEach { (piece) throws(DiskError) in
+    try root.visitAll { (piece) throws(DiskError) in
       for at in stride(from: 0, to: piece.count, by: ExFATEntrySet.entryLength) {
         switch try piece.u8(at: at) {
         case ExFATEntrySet.Kind.end: return false
@@ -196,7 +196,8 @@ final class ExFATFileSystem: FileSystem {
       }
       return true
     }
-    return found ?? ExFATUpCase(without: "exFAT's table of upper case is missing; Unicode's is used")
+    return found
+      ?? ExFATUpCase(without: "exFAT's table of upper case is missing; Unicode's is used")
   }
 
   private static func upCase(

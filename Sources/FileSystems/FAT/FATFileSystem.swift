@@ -73,7 +73,7 @@ final class FATFileSystem: FileSystem {
     let pieces = FolderPieces(
       volume: volume, place: try place(of: folder),
       longest: Self.longestFolder * UInt64(FATEntry.byteCount))
-    try pieces.forEach { (piece) throws(DiskError) in
+    try pieces.visitAll { (piece) throws(DiskError) in
       for at in stride(from: 0, to: piece.count, by: FATEntry.byteCount) {
         switch try FATEntry.use(piece, at: at) {
         case .last: return false

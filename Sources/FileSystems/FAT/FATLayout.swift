@@ -28,7 +28,7 @@ struct FATLayout: Sendable {
           .malformed, "the boot sector of this FAT file system has \(problem)",
           path: volume.storage.path, offset: 0)
       }
-    } else if try boot.isNamed || Self.isBelieved(boot, in: volume) {
+    } else if try Self.isBelieved(boot, in: volume) {
       try self.init(boot, in: volume)
       return
     }
@@ -36,11 +36,12 @@ struct FATLayout: Sendable {
     self = old
   }
 
-  /// Whether a boot sector without a name, as those of old floppies are, is one of FAT: it is signed or
-  /// begins with a jump, and the FAT begins with the kind of the medium and a byte of ones.
+  /// Whether a boot sector is one of FAT: it says so, or, as on old floppies, it is signed or begins
+  /// with a jump, and the FAT begins with the kind of the medium and a byte of ones.
   private static func isBelieved(
     _ boot: FATBootSector, in volume: Volume
   ) throws(DiskError) -> Bool {
+    guard !boot.isNamed else { return true }
     let first = try boot.sector.u8(at: 0)
     guard boot.isSigned || [0xEB, 0xE9, 0x69].contains(first) else { return false }
     let start = DiskOffset(boot.reservedSectors * boot.sectorSize)
