@@ -85,7 +85,7 @@ import Testing
     }
     #expect(try OEMCodePage(858).scalar(of: 0xD5) == "€")
     #expect(try OEMCodePage(852).scalar(of: 0xA9) == "ę")
-    #expect(try OEMCodePage(1125).scalar(of: 0xF2) == "ґ")
+    #expect(try OEMCodePage(1125).scalar(of: 0xF3) == "ґ")
     #expect(try OEMCodePage(857).scalar(of: 0xE7) == "\u{FFFD}")
   }
 

@@ -48,7 +48,7 @@ import Testing
     // Only the count of sectors is wrong.
     volume.put([1], at: 0x0D)
     volume.putLittle(UInt32(4), at: 0x24)
-    volume.putLittle(UInt32(0x7FFF_FFFF), at: 0x20)
+    volume.putLittle(UInt32(0x0FFF_FF00), at: 0x20)
     let files = try ListedFiles(volume.bytes)
     #expect(files.paths == ["FAR", "HERE"])
     #expect(files.items["HERE"]?.content == [1, 2, 3])
@@ -224,17 +224,16 @@ import Testing
       return [cluster & 0xFF, cluster >> 8 & 0xFF, cluster >> 16 & 0xFF].map { UInt8($0) }
     }
     let clock = ContinuousClock()
-    let last = try clock.measure {
-      let place = DiskOffset((clusters - 1) * 512)
-      #expect(try file.bytes(at: place, count: 3) == bytes(of: clusters - 1))
-    }
+    let start = clock.now
+    let end = DiskOffset((clusters - 1) * 512)
+    #expect(try file.bytes(at: end, count: 3) == bytes(of: clusters - 1))
+    let last = clock.now - start
     var random = SeededRandom(seed: 1)
-    let some = try clock.measure {
-      for _ in 0..<200 {
-        let index = random.next() % clusters
-        #expect(try file.bytes(at: DiskOffset(index * 512), count: 3) == bytes(of: index))
-      }
+    for _ in 0..<200 {
+      let index = random.next() % clusters
+      #expect(try file.bytes(at: DiskOffset(index * 512), count: 3) == bytes(of: index))
     }
+    let some = clock.now - start - last
     print("a chain of \(clusters) clusters: to its end \(last), then 200 places \(some)")
     #expect(some < last)
   }

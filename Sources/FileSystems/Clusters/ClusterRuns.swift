@@ -53,19 +53,23 @@ final class ClusterChain: Sendable {
   private static let fewestLinks: UInt64 = 1024
 
   private let table: ClusterTable
+  /// What the owner will ask for, and of that what a chain without a loop can have, and one more.
+  private let limit: UInt64
   private let wanted: UInt64
   private let furthest: Mutex<ClusterWalk>
 
   /// - Parameter wanted: how many clusters will be asked for at most.
   init(from first: UInt32, wanted: UInt64, in table: ClusterTable) {
     self.table = table
+    limit = wanted
     self.wanted = min(wanted, UInt64(table.heap.count) + 1)
     furthest = Mutex(ClusterWalk(from: first, wanted: self.wanted, in: table))
   }
 
   /// See `ClusterRuns.run(at:limit:)`.
   func run(at index: UInt64, limit: UInt64) throws(DiskError) -> ClusterRun {
-    guard index < wanted else { return .end }
+    guard index < self.limit else { return .end }
+    let index = min(index, wanted - 1)
     let walk = try walked(to: index)
     guard index < walk.known else {
       if case .damage(let error) = walk.end { return .damage(error) }

@@ -63,7 +63,7 @@ struct FolderPieces {
         let place = DiskOffset(start + done + within)
         let reader: ByteReader
         do throws(DiskError) {
-          reader = try volume.reader(at: place, count: Int(min(step, piece - within)))
+          reader = try read(at: place, count: min(step, piece - within))
         } catch {
           // Up to the sector that cannot be read.
           guard step > Self.sector else { throw error }
@@ -76,5 +76,14 @@ struct FolderPieces {
       done += piece
     }
     return true
+  }
+
+  private func read(at place: DiskOffset, count: UInt64) throws(DiskError) -> ByteReader {
+    guard place.bytes < volume.size, count <= volume.size - place.bytes else {
+      throw DiskError(
+        .truncated, "the volume ends before this part of a folder", path: volume.storage.path,
+        offset: place.bytes)
+    }
+    return try volume.reader(at: place, count: Int(count))
   }
 }
