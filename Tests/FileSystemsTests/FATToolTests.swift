@@ -114,12 +114,15 @@ import Testing
       #expect(hello.items["hello.txt"]?.content == Array("Hello world!\n".utf8))
       #expect(hello.items["hello.txt"]?.attributes.modified?.seconds == 1_382_707_806)
       #expect(hello.items["files/other_file.txt"]?.attributes.size == 29)
-      // Both are empty but for a label.
+      // Empty but for a label.
       #expect(try ListedFiles(unpacked("fat.img.xz", by: "xz")).paths == [])
-      let exfat = try unpacked("exfat.img.xz", by: "xz")
-      #expect(try exfat.fileSystem().type == "exfat")
-      #expect(try exfat.fileSystem().notes == [])
-      #expect(try ListedFiles(exfat).paths == [])
+      let volume = try unpacked("exfat.img.xz", by: "xz")
+      #expect(try volume.fileSystem().type == "exfat")
+      #expect(try volume.fileSystem().notes == [])
+      let exfat = try ListedFiles(volume)
+      #expect(exfat.paths.prefix(3) == ["test.00", "test.01", "test.02"])
+      #expect(exfat.items.values.allSatisfy { $0.content?.count == 8 })
+      #expect(exfat.damage.isEmpty)
     }
   }
 }

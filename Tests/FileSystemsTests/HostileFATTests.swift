@@ -47,7 +47,7 @@ import Testing
     #expect(failure { try lying.names() }?.kind == .truncated)
     // Only the count of sectors is wrong.
     volume.put([1], at: 0x0D)
-    volume.putLittle(UInt32(4), at: 0x24)
+    volume.putLittle(UInt32(2), at: 0x24)
     volume.putLittle(UInt32(0x0FFF_FF00), at: 0x20)
     let files = try ListedFiles(volume.bytes)
     #expect(files.paths == ["FAR", "HERE"])

@@ -18,12 +18,14 @@ struct ListedFiles {
     try list(tree, tree.root(), "", depth: 0)
   }
 
-  init(_ bytes: [UInt8], options: FileSystemOptions = FileSystemOptions()) throws {
+  init(
+    _ bytes: [UInt8], options: FileSystemOptions = FileSystemOptions(localTimeOffset: { _ in 0 })
+  ) throws {
     try self.init(Self.tree(bytes, options: options))
   }
 
   static func tree(
-    _ bytes: [UInt8], options: FileSystemOptions = FileSystemOptions()
+    _ bytes: [UInt8], options: FileSystemOptions = FileSystemOptions(localTimeOffset: { _ in 0 })
   ) throws -> FileTree {
     FileTree(Volume(try Disk.holding(bytes).whole, options: options))
   }

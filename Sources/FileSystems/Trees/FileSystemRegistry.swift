@@ -26,7 +26,9 @@ public enum FileSystemRegistry {
   /// Whether there is a file system in the window that can be read: by its signature, or, where there is
   /// none, because it can be opened.
   public static func reads(_ window: Window) -> Bool {
-    if let signature = FileSystemSignature.find(in: window) { return types.contains(signature.type) }
+    if let signature = FileSystemSignature.find(in: window) {
+      return types.contains(signature.type)
+    }
     return (try? open(Volume(window))) != nil
   }
 
