@@ -260,7 +260,7 @@ private final class ScatteredFAT: Storage {
   func read(at offset: FileOffset, into buffer: inout MutableRawSpan) throws(DiskError) {
     let fat = UInt64(32 * 512)
     buffer.withUnsafeMutableBytes { target in
-      if offset.bytes >= fat, offset.bytes < data {
+      if offset.bytes >= fat, offset.bytes + UInt64(target.count) <= data {
         let first = UInt32((offset.bytes - fat) / 4)
         let words = target.bindMemory(to: UInt32.self)
         for index in 0..<words.count {
@@ -275,6 +275,10 @@ private final class ScatteredFAT: Storage {
           target[index] = boot[Int(place)]
         } else if place < fat {
           target[index] = 0
+        } else if place < data {
+          let cluster = UInt32((place - fat) / 4)
+          let link = cluster == 2 ? 0x0FFF_FFFF : cluster + 2
+          target[index] = UInt8(link >> (UInt32(place % 4) * 8) & 0xFF)
         } else if place < data + 512 {
           target[index] = root[Int(place - data)]
         } else {
