@@ -6,38 +6,43 @@ public enum FileSystemRegistry {
   struct Driver: Sendable {
     /// What `FileSystemSignature` calls it.
     let type: String
-    /// Opens a volume that has its signature. Errors are dropped of their type here (Swift 6.3.1 crashes
-    /// on an array of functions with typed throws); they are `DiskError`s.
-    let open: @Sendable (Volume) throws -> any FileSystem
+    /// Whether it finds what has no signature: a floppy without one, a backup of the boot sector.
+    var looksFurther = false
+    /// Opens a volume that has its signature, or one that has none; nil where it is another kind. Errors
+    /// are dropped of their type here (Swift 6.3.1 crashes on an array of functions with typed throws);
+    /// they are `DiskError`s.
+    let open: @Sendable (Volume) throws -> (any FileSystem)?
   }
 
+  /// FAT last: old floppies have little to be known by.
   private static let drivers: [Driver] = [
-    Driver(type: "iso9660") { volume in
-      guard let found = try ISOFileSystem(volume) else {
-        throw DiskError(
-          .malformed, "there is no ISO 9660 volume descriptor", path: volume.storage.path,
-          offset: 0x8000)
-      }
-      return found
-    }
+    Driver(type: "iso9660") { try ISOFileSystem($0) },
+    Driver(type: "exfat", looksFurther: true) { try ExFATFileSystem.open($0) },
+    Driver(type: "vfat", looksFurther: true) { try FATFileSystem.open($0) },
   ]
 
   /// The types of file systems that can be read.
   public static var types: [String] { drivers.map(\.type) }
 
-  /// Whether there is a file system in the window, by its signature, that can be read.
+  /// Whether there is a file system in the window that can be read: by its signature, or, where there is
+  /// none, because it can be opened.
   public static func reads(_ window: Window) -> Bool {
-    FileSystemSignature.find(in: window).map { types.contains($0.type) } ?? false
+    if let signature = FileSystemSignature.find(in: window) {
+      return types.contains(signature.type)
+    }
+    return (try? open(Volume(window))) != nil
   }
 
   /// The file system in a window; nil where there is none that can be read.
   ///
-  /// - Throws: what is wrong with one that has the signature of one that can be.
+  /// - Throws: what is wrong with one that says that it is one of those that can be.
   public static func open(_ volume: Volume) throws(DiskError) -> (any FileSystem)? {
     let type = FileSystemSignature.find(in: volume.window)?.type
-    guard let driver = drivers.first(where: { $0.type == type }) else { return nil }
     do {
-      return try driver.open(volume)
+      for driver in drivers where type == driver.type || type == nil && driver.looksFurther {
+        if let found = try driver.open(volume) { return found }
+      }
+      return nil
     } catch let error as DiskError {
       throw error
     } catch {
