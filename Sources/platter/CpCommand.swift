@@ -7,6 +7,7 @@ struct CpCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cp",
     abstract: "Copy files and folders out of an image.",
+    usage: "platter cp [<options>] <image:path> ... <destination>",
     discussion: """
       Folders are copied with all that is in them; times and modes are kept, owners too where root \
       copies. Links are copied as links. Into a folder that exists things go under their own name.
@@ -19,16 +20,17 @@ struct CpCommand: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp(
-      "What to copy: an image, a colon, and a path inside it.", valueName: "image:path"))
-  var sources: [String]
-
-  @Argument(help: "Where to: a folder that exists, or the copy's own path.")
-  var destination: String
+    help: """
+      What to copy, each an image, a colon and a path inside it; and at the end where to: a folder \
+      that exists, or the copy's own path.
+      """)
+  var paths: [String]
 
   @OptionGroup var volume: VolumeArguments
 
   func run() throws {
+    let sources = paths.dropLast()
+    guard let destination = paths.last else { return }
     var failures = 0
     for source in sources {
       let (image, path) = try Self.parts(of: source)
@@ -41,6 +43,12 @@ struct CpCommand: ParsableCommand {
       failures += copy.failures
     }
     if failures > 0 { throw ExitCode(1) }
+  }
+
+  func validate() throws {
+    guard paths.count > 1 else {
+      throw ValidationError("say what to copy, as in disk.iso:/boot, and where to")
+    }
   }
 
   /// Image and path. Of several colons the first counts before which there is a file's name.
