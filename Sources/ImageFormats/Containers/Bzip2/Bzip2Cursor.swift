@@ -8,6 +8,8 @@ internal import DiskCore
   /// In bits: 900,000 symbols of at most 20 bits, and tables.
   static let longestBlock = 900_001 * 20 + (64 << 13)
   private static let piece = 256 << 10
+  /// How many bytes in a row may hold nothing, as `StoredInput.mostEmpty`: a block is smaller.
+  private static let mostEmpty: UInt64 = 4 << 20
 
   private(set) var position: UInt64
   private let source: any Storage
@@ -28,6 +30,8 @@ internal import DiskCore
   private var block: [UInt8] = []
   private var taken = 0
   private var blockPlace: UInt64 = 0
+  /// How many bytes of the file were read since the last that was decoded.
+  private var empty: UInt64 = 0
 
   init(_ source: any Storage, at point: EntryPoint, _ points: EntryPoints) {
     self.source = source
@@ -68,6 +72,7 @@ internal import DiskCore
       taken += step.taken
       done += step.given
       position += UInt64(step.given)
+      if step.given > 0 { empty = 0 }
       if step.isAtEnd {
         self.decoder = nil
       } else if step.given == 0, taken == block.count {
@@ -94,6 +99,10 @@ internal import DiskCore
       place -= used * 8
       let more = min(UInt64(Self.piece), source.size - end)
       bytes += try source.bytes(at: FileOffset(end), count: Int(more))
+      empty += more
+      guard empty <= Self.mostEmpty else {
+        throw malformed("more than \(Self.mostEmpty) bytes in a row hold nothing")
+      }
     }
     return true
   }
