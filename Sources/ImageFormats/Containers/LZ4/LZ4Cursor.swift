@@ -37,7 +37,8 @@ internal import DiskCore
     position = point.decoded
     self.points = points
     input = StoredInput(source, at: point.stored)
-    hasBegun = point.decoded > 0
+    // Where an entry point is outside of a frame there was one.
+    hasBegun = point.detail != 0
     place = .betweenFrames
     if point.detail == LZ4Codec.insideLegacy { place = .inLegacy }
     guard point.detail & LZ4Codec.insideFrame != 0 else { return }
@@ -219,6 +220,7 @@ internal import DiskCore
         throw input.failure(error, in: "an LZ4 block", at: begin)
       }
       given = 0
+      if !decoded.isEmpty { input.decodedSome() }
     }
     let count = min(piece.byteCount, decoded.count - given)
     var part = piece._mutatingExtracting(0..<count)
