@@ -5,9 +5,10 @@ internal import DiskCore
 ///
 /// Safe to hand from thread to thread: one uses it at a time.
 @safe final class DecoderCursor: StreamCursor, @unchecked Sendable {
-  /// Makes the decoder of what begins at the input's place; nil behind the last one.
+  /// Gives the decoder of what begins at the input's place, a new one or one that is at its end; nil behind
+  /// the last one.
   typealias Next =
-    @Sendable (
+    (
       _ input: inout StoredInput, _ position: UInt64
     ) throws(DiskError) -> (any StreamDecoder)?
 

@@ -50,20 +50,37 @@ struct ZstandardCodec: StreamCodec {
   func cursor(
     at point: EntryPoint, length: UInt64?, _ points: EntryPoints
   ) throws(DiskError) -> any StreamCursor {
-    DecoderCursor(source, at: point, length: length, of: "a zstd frame") {
+    // One for all frames: making it costs more than a small frame does.
+    guard let decoder = ZstandardStream() else {
+      throw DiskError(.unavailable, "no memory for a zstd decoder", path: source.path)
+    }
+    var hasBegun = point.stored == 0
+    return DecoderCursor(source, at: point, length: length, of: "a zstd frame") {
       (input, position) throws(DiskError) -> (any StreamDecoder)? in
-      // Behind the last frame whatever is there is not of the stream.
-      let magic = ByteReader(Array(try input.peek(4)))
-      guard let value = try? magic.u32(at: 0),
-        value == ZstandardFrames.magic || ZstandardFrames.isSkippable(value)
-      else { return nil }
-      if points.wants(position), value == ZstandardFrames.magic {
-        points.add(EntryPoint(decoded: position, stored: input.place))
+      while true {
+        let head = ByteReader(Array(try input.peek(8)))
+        let magic = try? head.u32(at: 0)
+        if let magic, ZstandardFrames.isSkippable(magic) {
+          guard let size = try? head.u32(at: 4),
+            8 + UInt64(size) <= input.storage.size - input.place
+          else { throw input.truncated("a skippable frame") }
+          input.skip(8 + UInt64(size))
+          continue
+        }
+        guard magic == ZstandardFrames.magic else {
+          // Behind the last frame whatever is there is not of the stream; where one was found before there
+          // is one.
+          guard hasBegun else {
+            throw input.malformed("no zstd frame begins here")
+          }
+          return nil
+        }
+        hasBegun = true
+        if points.wants(position) {
+          points.add(EntryPoint(decoded: position, stored: input.place))
+        }
+        return decoder
       }
-      guard let decoder = ZstandardStream() else {
-        throw DiskError(.unavailable, "no memory for a zstd decoder", path: input.storage.path)
-      }
-      return decoder
     }
   }
 }
