@@ -31,13 +31,14 @@ struct GzipCodec: StreamCodec {
   /// Whether a member was seen.
   private var hasBegun: Bool
 
-  var trailing: UInt64 { input.storage.size - input.place }
+  var trailing: UInt64 { input.storage.size - min(input.place, input.storage.size) }
 
   init(
     _ source: any Storage, at point: EntryPoint, _ points: EntryPoints
   ) throws(DiskError) {
     position = point.decoded
-    hasBegun = point.decoded > 0
+    // Where an entry point is without a window there was a member.
+    hasBegun = !point.window.isEmpty
     self.points = points
     let bits = Int(point.stored % 8)
     input = StoredInput(source, at: point.stored / 8)
@@ -82,12 +83,15 @@ struct GzipCodec: StreamCodec {
         try endMember()
       } else if step.given == 0, step.taken == 0, there == 0 {
         throw input.truncated("a gzip member")
-      } else if let bits = inflating.bitsBeforeBlock, points.wants(position) {
+      } else if let bits = inflating.bitsBeforeBlock, points.wants(position),
+        // One without a window is a member's start.
+        case let window = PackedBytes(inflating.window), !window.isEmpty
+      {
         points.add(
           EntryPoint(
             decoded: position, stored: input.place * 8 - UInt64(bits),
             detail: UInt64(checksum) << 32 | UInt64(memberLength),
-            window: PackedBytes(inflating.window)))
+            window: window))
       }
     }
     return done

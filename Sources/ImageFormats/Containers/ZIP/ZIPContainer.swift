@@ -85,6 +85,10 @@ struct ZIPContainer: ContainerFormat {
     guard start <= source.size, member.storedSize <= source.size - start else {
       throw failure(.truncated, "reaches past the end of the file")
     }
+    // Entry points count in bits.
+    guard start <= UInt64.max / 8 else {
+      throw failure(.unsupported, "starts at byte \(start), which is too far behind")
+    }
     guard member.size <= Limits.largestDisk else {
       throw failure(.malformed, "claims \(member.size) bytes")
     }

@@ -88,11 +88,14 @@ struct ZIPDeflateCodec: StreamCodec {
         try checkEnd()
       } else if step.given == 0, step.taken == 0 {
         throw input.malformed("the deflate data has no end")
-      } else if let bits = inflating.bitsBeforeBlock, points.wants(position) {
+      } else if let bits = inflating.bitsBeforeBlock, points.wants(position),
+        // One without a window is the member's start.
+        case let window = PackedBytes(inflating.window), !window.isEmpty
+      {
         points.add(
           EntryPoint(
             decoded: position, stored: input.place * 8 - UInt64(bits), detail: UInt64(checksum),
-            window: PackedBytes(inflating.window)))
+            window: window))
       }
     }
     return done
