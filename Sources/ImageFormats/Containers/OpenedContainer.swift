@@ -88,6 +88,8 @@ extension OpenedContainer {
       throw DiskError(
         .unsupported, "is compressed more than \(mostNested) times over", path: source.path)
     }
+    let interruption = Interruption()
+    let source = InterruptibleStorage(source, interruption)
     var stream = try container.open(source)
     var index: KeptIndex?
     // What is inside another container would have to be decoded to be known again.
@@ -95,7 +97,7 @@ extension OpenedContainer {
       index = KeptIndex(of: source, as: container.name, in: folder)
     }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
-    let activity = StreamActivity { [index] in index?.save($0) }
+    let activity = StreamActivity(interruption) { [index] in index?.save($0) }
     let (size, notes) = try StreamMeasure(stream, source, activity).size(
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(

@@ -1,25 +1,25 @@
 internal import DiskCore
-internal import Glibc
 internal import Synchronization
 
 /// What goes on in a stream's decoders, and the switch that ends it.
 final class StreamActivity: Sendable {
-  private let isCancelled = Atomic(false)
+  private let interruption: Interruption
   private let isOutgrown = Atomic(false)
   private let place = Mutex<(decoded: UInt64, target: UInt64)?>(nil)
   /// Keeps what was found out, where that is worth it.
   let keep: @Sendable (EntryPoints) -> Void
 
-  init(keep: @escaping @Sendable (EntryPoints) -> Void) { self.keep = keep }
+  /// - Parameter interruption: what `cancel()` raises, and the stored file's reads look at.
+  init(_ interruption: Interruption, keep: @escaping @Sendable (EntryPoints) -> Void) {
+    self.interruption = interruption
+    self.keep = keep
+  }
 
   /// Ends what is being decoded, and all that is asked for from now on, with an error.
-  func cancel() { isCancelled.store(true, ordering: .relaxed) }
+  func cancel() { interruption.raise() }
 
   /// - Throws: `inputOutput` with EINTR after `cancel()`.
-  func check() throws(DiskError) {
-    guard isCancelled.load(ordering: .relaxed) else { return }
-    throw DiskError(.inputOutput, "decoding was interrupted", systemError: EINTR)
-  }
+  func check() throws(DiskError) { try interruption.check() }
 
   func progress(_ place: (UInt64, UInt64)?) { self.place.withLock { $0 = place } }
 
