@@ -6,6 +6,8 @@ internal import Synchronization
 final class ReadAhead: Sendable {
   /// A reader waits no longer for more than this, however fast it is.
   private static let longestWindow = 8 << 20
+  /// For how many blocks like it the cache must have room, for one to be decoded ahead.
+  private static let leastResident = 4
 
   private let streams: Mutex<SequentialStreams>
   private let blocks: BlockCache
@@ -33,7 +35,10 @@ final class ReadAhead: Sendable {
           ).extent
         else { return }
         place += max(1, extent.length)
-        guard case .encoded(let decoder, let index, _) = extent.place else { continue }
+        // Where there is room for few, what comes would push out what is being read.
+        guard case .encoded(let decoder, let index, _) = extent.place,
+          decoder.decodedBytes(of: index) <= blocks.capacity / Self.leastResident
+        else { continue }
         decode { blocks.decodeAhead(index, of: decoder) }
       }
     }
