@@ -70,7 +70,7 @@ public final class BlockCache: Sendable {
     } else {
       hits.add(1, ordering: .relaxed)
     }
-    block.willRead(part)
+    block.willRead(part, isFirst: isNew)
     return try block.bytes.get()
   }
 

@@ -26,9 +26,11 @@ final class DecodedBlock: Sendable {
 
   /// Somebody reads `part`. Who goes on where the last read ended goes through the block once, in
   /// pieces: that is not a second use.
-  func willRead(_ part: Range<Int>) {
+  ///
+  /// - Parameter isFirst: whether nobody asked for it before, now or ahead.
+  func willRead(_ part: Range<Int>, isFirst: Bool = false) {
     let last = end.exchange(part.upperBound, ordering: .relaxed)
-    guard part.lowerBound != last else { return }
+    guard !isFirst, part.lowerBound != last else { return }
     let count = uses.load(ordering: .relaxed)
     if count < Self.mostUses { uses.store(count + 1, ordering: .relaxed) }
   }
