@@ -76,7 +76,8 @@ struct LZ4Walk {
     return nil
   }
 
-  private mutating func length(ofBlock field: UInt32, at place: UInt64) throws(DiskError) -> UInt64? {
+  private mutating func length(ofBlock field: UInt32, at place: UInt64) throws(DiskError) -> UInt64?
+  {
     let count = Int(field & 0x7fff_ffff)
     guard field >> 31 == 0 else { return UInt64(count) }
     parsed += count
