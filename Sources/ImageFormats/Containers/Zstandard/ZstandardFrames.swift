@@ -30,7 +30,11 @@ struct ZstandardFrames {
         guard header.skips <= source.size - place else { break }
         place += header.skips
         blocks += 1
-        if blocks > Self.mostBlocks { break }
+        if blocks > Self.mostBlocks {
+          // More frames can follow: the first one's size says nothing of the file's.
+          size = nil
+          break
+        }
         continue
       }
       count += 1
