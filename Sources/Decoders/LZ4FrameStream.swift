@@ -7,6 +7,10 @@ internal import CLZ4
   /// How far back a block can refer to the ones before it, in bytes.
   public static let windowSize = 65536
 
+  /// What one takes, in bytes: a block that is being collected, a decoded one, and what blocks refer to
+  /// (lz4frame.c allocates both with the first block).
+  public static func memory(largestBlock: Int) -> Int { 2 * largestBlock + 2 * windowSize }
+
   private let context: OpaquePointer
 
   /// At a frame's start; nil where there is no memory.

@@ -6,6 +6,12 @@ internal import CZstd
   /// logarithm of 128 MiB.
   public static let largestWindowLog: UInt32 = 27
 
+  /// What one takes, in bytes, for a window of `window`: the window, two blocks of 128 KiB beside it (RFC
+  /// 8878, section 3.1.1.2.3), one that is being collected, and tables.
+  public static func memory(window: UInt64) -> Int {
+    Int(min(window, 1 << UInt64(largestWindowLog))) + (768 << 10)
+  }
+
   private let context: OpaquePointer
 
   /// At a frame's start; nil where there is no memory.

@@ -95,7 +95,7 @@ public final class Disk: Sendable {
           ahead.willRead(offset.bytes..<offset.bytes + UInt64(wanted), of: self)
         }
         let block = try blocks.block(index, of: decoder, for: at..<at &+ range.count)
-        guard piece.copy(from: block, at: at) else {
+        guard block.copy(to: &piece, from: at) else {
           throw DiskError(
             .malformed, "a compressed block is shorter than a layer says",
             path: decoder.source.path)

@@ -1,6 +1,7 @@
-import DiskCore
 import TestSupport
 import Testing
+
+@testable import DiskCore
 
 private typealias Run = ScriptedLayer.Run
 
@@ -71,7 +72,8 @@ private typealias Run = ScriptedLayer.Run
 
   @Test func keepsWhatItHasRoomFor() throws {
     let blocks = blocks()
-    let disk = try disk(blocks, cache: BlockCache(capacity: 4 * Self.blockSize))
+    let disk = try disk(
+      blocks, cache: BlockCache(capacity: 4 * (Self.blockSize + DecodedBlock.overhead)))
     func touch(_ block: Int) throws {
       _ = try disk.whole.bytes(at: DiskOffset(UInt64(block * 1024)), count: 1)
     }

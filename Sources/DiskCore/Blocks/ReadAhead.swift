@@ -16,7 +16,8 @@ final class ReadAhead: Sendable {
     self.blocks = blocks
     // What is ahead of a few readers must not push out what they have not read yet.
     streams = Mutex(
-      SequentialStreams(longestWindow: UInt64(min(Self.longestWindow, blocks.capacity / 8))))
+      SequentialStreams(longestWindow: UInt64(min(Self.longestWindow, blocks.memory.forBlocks / 8)))
+    )
   }
 
   /// `range` of `disk` is being read, and some of it is compressed.

@@ -6,8 +6,6 @@ internal import Synchronization
 final class CursorPool: Sendable {
   /// How many there are at most.
   static let most = 4
-  /// What they may take together, in bytes; one there always is.
-  static let mostMemory = 24 << 20
   /// It is better to wait for a decoder that will be this much nearer, in decoded bytes.
   static let worthWaiting: UInt64 = 4 << 20
 
@@ -35,8 +33,17 @@ final class CursorPool: Sendable {
   private let limit: Int
   private let state = Mutex(State())
 
-  /// - Parameter memory: what one takes, in bytes.
-  init(memory: Int) { limit = min(Self.most, max(1, Self.mostMemory / max(1, memory))) }
+  /// What all of them take: claimed at once, so that no block is kept where a decoder will be.
+  private let claim: MemoryClaim
+
+  /// - Parameters:
+  ///   - bytes: what one takes.
+  ///   - memory: what they have together; one there always is.
+  init(each bytes: Int, _ memory: DecodingMemory) {
+    limit = min(Self.most, max(1, memory.forDecoders / max(1, bytes)))
+    // One more: a decoder that is dropped lives until its user is done, and another may begin by then.
+    claim = memory.claim((limit + 1) * bytes)
+  }
 
   /// A decoder that stands at or before `offset`; the caller's until it gives it back or drops it.
   ///

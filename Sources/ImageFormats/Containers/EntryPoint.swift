@@ -25,7 +25,7 @@ final class EntryPoints: Sendable {
   static let distancePerWindowByte: UInt64 = 64
   /// What the windows of one stream may take in memory, in bytes; beyond it every other one goes.
   static let mostWindowBytes = 16 << 20
-  /// And how many entry points there may be: 40 bytes each.
+  /// And how many entry points there may be.
   static let mostPoints = 1 << 18
 
   private struct State: Sendable {
@@ -71,6 +71,13 @@ final class EntryPoints: Sendable {
   var count: Int { state.withLock { $0.points.count } }
   /// What the windows take, packed.
   var windowBytes: Int { state.withLock { $0.windowBytes } }
+
+  /// What all of it takes, in bytes: a window is an allocation of its own.
+  var memory: Int {
+    state.withLock { state in
+      state.windowBytes + state.points.count * MemoryLayout<EntryPoint>.stride
+    }
+  }
 
   /// How many bytes the stream decodes to; nil until that is known.
   var end: UInt64? { state.withLock { $0.end } }

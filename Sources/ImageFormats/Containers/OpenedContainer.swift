@@ -101,7 +101,8 @@ extension OpenedContainer {
     let (size, notes) = try StreamMeasure(stream, source, activity).size(
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
-      source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity)
+      source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity,
+      unpacking.blocks.memory)
     return OpenedContainer(
       container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity, notes)
   }

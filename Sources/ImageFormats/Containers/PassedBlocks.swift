@@ -12,6 +12,9 @@ final class PassedBlocks: Sendable {
   private static let most = 8
 
   private let blocks = Mutex<[(index: UInt64, bytes: [UInt8])]>([])
+  private let claim: MemoryClaim
+
+  init(_ memory: DecodingMemory) { claim = memory.claim(0) }
 
   /// Whether to keep blocks that lie between a decoder and its target.
   func isWorthwhile(distance: UInt64, toEntry: UInt64) -> Bool {
@@ -22,13 +25,16 @@ final class PassedBlocks: Sendable {
     blocks.withLock { blocks in
       if blocks.count == Self.most { blocks.removeFirst() }
       blocks.append((index, bytes))
+      claim.change(to: blocks.count * Int(SeekableStream.blockSize))
     }
   }
 
   /// Gives a block to the cache, which keeps it from then on.
   func take(_ index: UInt64) -> [UInt8]? {
     blocks.withLock { blocks in
-      blocks.firstIndex { $0.index == index }.map { blocks.remove(at: $0).bytes }
+      let bytes = blocks.firstIndex { $0.index == index }.map { blocks.remove(at: $0).bytes }
+      claim.change(to: blocks.count * Int(SeekableStream.blockSize))
+      return bytes
     }
   }
 }

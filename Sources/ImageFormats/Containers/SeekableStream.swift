@@ -20,7 +20,9 @@ final class SeekableStream: BlockDecoder {
   private let isStrict: Bool
   private let codec: any StreamCodec
   private let cursors: CursorPool
-  private let passed = PassedBlocks()
+  private let passed: PassedBlocks
+  /// What entry points take.
+  private let windows: MemoryClaim
   private let damage = Mutex<[Damage]>([])
   private let activity: StreamActivity
 
@@ -32,7 +34,7 @@ final class SeekableStream: BlockDecoder {
 
   init(
     _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,
-    isStrict: Bool, _ activity: StreamActivity
+    isStrict: Bool, _ activity: StreamActivity, _ memory: DecodingMemory
   ) {
     self.source = source
     self.size = size
@@ -40,7 +42,9 @@ final class SeekableStream: BlockDecoder {
     self.points = points
     self.isStrict = isStrict
     self.activity = activity
-    cursors = CursorPool(memory: codec.cursorMemory)
+    cursors = CursorPool(each: codec.cursorMemory, memory)
+    passed = PassedBlocks(memory)
+    windows = memory.claim(points.memory)
   }
 
   func decodedBytes(of index: UInt64) -> Int {
@@ -107,7 +111,10 @@ final class SeekableStream: BlockDecoder {
       } else {
         cursors.giveBack(cursor)
       }
-      if !points.isComplete { activity.keep(points) }
+      if !points.isComplete {
+        activity.keep(points)
+        windows.change(to: points.memory)
+      }
       return given
     } catch {
       cursors.drop(cursor)

@@ -24,6 +24,12 @@ struct StoredInput {
     end = offset
   }
 
+  /// The first `count` bytes of `storage`, or all of a shorter one.
+  static func head(of storage: any Storage, _ count: Int) throws(DiskError) -> ByteReader {
+    let there = Int(min(UInt64(count), storage.size))
+    return ByteReader(try storage.bytes(at: .start, count: there), path: storage.path)
+  }
+
   /// Where in the file the next byte is.
   var place: UInt64 { end - UInt64(buffer.count - start) }
 

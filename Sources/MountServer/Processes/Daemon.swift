@@ -9,6 +9,7 @@ enum Daemon {
   /// Runs as the process that `Supervisor` started; returns the exit status.
   static func run(_ request: MountRequest, _ channel: consuming Channel) -> CInt {
     let supervisor = SupervisorLink(channel)
+    HeapPolicy.apply()
     do throws(DiskError) {
       try serve(request, supervisor)
       return 0

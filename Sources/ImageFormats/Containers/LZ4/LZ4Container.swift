@@ -17,8 +17,19 @@ struct LZ4Container: ContainerFormat {
   }
 
   func open(_ source: any Storage) throws(DiskError) -> ContainedStream {
-    ContainedStream(
-      LZ4Codec(source: source), EntryPoints(), size: try LZ4Walk.size(of: source))
+    let head = try StoredInput.head(of: source, LZ4Frame.longestHeader)
+    return ContainedStream(
+      LZ4Codec(source: source, cursorMemory: Self.memory(head)), EntryPoints(),
+      size: try LZ4Walk.size(of: source))
+  }
+
+  /// Of the first frame: its blocks are of one size, and other frames of a file are made alike.
+  private static func memory(_ head: ByteReader) -> Int {
+    guard (try? head.u32(at: 0)) == LZ4Frame.magic, let flags = try? head.u8(at: 4),
+      let descriptor = try? head.u8(at: 5),
+      let frame = LZ4Frame(flags: flags, descriptor: descriptor)
+    else { return StoredInput.piece + LZ4Frame.legacyMemory }
+    return StoredInput.piece + LZ4FrameStream.memory(largestBlock: frame.largestBlock)
   }
 }
 
@@ -30,8 +41,7 @@ struct LZ4Codec: StreamCodec {
 
   let source: any Storage
 
-  /// liblz4's buffers for blocks of 4 MiB.
-  var cursorMemory: Int { 9 << 20 }
+  let cursorMemory: Int
 
   func cursor(
     at point: EntryPoint, length: UInt64?, _ points: EntryPoints

@@ -6,6 +6,9 @@ internal import DiskCore
 struct ZstandardContainer: ContainerFormat {
   var name: String { "zstd" }
 
+  /// That of `zstd -19`, for a file that does not begin with a frame.
+  private static let usualWindow: UInt64 = 8 << 20
+
   func fits(_ head: ByteReader) -> Bool {
     guard let magic = try? head.u32(at: 0) else { return false }
     // pzstd puts a skippable frame first, which alone says nothing of zstd.
@@ -16,7 +19,10 @@ struct ZstandardContainer: ContainerFormat {
   }
 
   func open(_ source: any Storage) throws(DiskError) -> ContainedStream {
-    let codec = ZstandardCodec(source: source)
+    let window = try ZstandardFrames.window(of: source)
+    let codec = ZstandardCodec(
+      source: source,
+      cursorMemory: StoredInput.piece + ZstandardStream.memory(window: window ?? Self.usualWindow))
     if let table = try ZstandardSeekTable(of: source) {
       return ContainedStream(
         codec, EntryPoints(table.points, end: table.size, isComplete: true),
@@ -44,8 +50,7 @@ struct ZstandardContainer: ContainerFormat {
 struct ZstandardCodec: StreamCodec {
   let source: any Storage
 
-  /// The window of `zstd -19`, and buffers.
-  var cursorMemory: Int { 9 << 20 }
+  let cursorMemory: Int
 
   func cursor(
     at point: EntryPoint, length: UInt64?, _ points: EntryPoints
