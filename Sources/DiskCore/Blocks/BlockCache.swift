@@ -83,6 +83,12 @@ public final class BlockCache: Sendable {
     _ = try? block.bytes.get()
   }
 
+  /// Whether a block is decoded.
+  public func holds(_ index: UInt64, of decoder: any BlockDecoder) -> Bool {
+    let key = Key(decoder: decoder, index: index)
+    return shard(of: key).blocks.withLock { $0[key]?.bytes.isMade ?? false }
+  }
+
   private func entry(_ key: Key) -> (block: DecodedBlock, isNew: Bool) {
     let shard = shard(of: key)
     let found = shard.blocks.withLock { blocks -> (DecodedBlock, Bool) in

@@ -34,6 +34,9 @@ public final class OpenedContainer: Sendable {
     storage.stream.points.end.map { $0 == storage.size } ?? isSizeStated
   }
 
+  /// How many bytes must be decoded at most before one of the stream's can be read.
+  public var longestWay: UInt64 { storage.longestWay }
+
   /// How far a long way through the stream is, in decoded bytes; nil where nobody is on one.
   public var progress: (decoded: UInt64, target: UInt64)? { activity.progress }
 
@@ -77,22 +80,22 @@ extension OpenedContainer {
   /// - Parameters:
   ///   - unpacking: where the size must be right, a stream that does not say is decoded to its end, and
   ///     reading the end of one that said wrong fails.
-  ///   - depth: how many containers are around this one.
+  ///   - outer: the containers around this one, outermost first.
   /// - Throws: `unsupported` for one too many; otherwise as the container's `open`, and what decoding
   ///   throws.
   static func open(
-    _ source: any Storage, head: ByteReader, _ unpacking: Unpacking, depth: Int
+    _ source: any Storage, head: ByteReader, _ unpacking: Unpacking,
+    within outer: [OpenedContainer] = []
   ) throws(DiskError) -> OpenedContainer? {
     guard let container = ContainerRegistry.container(fitting: head) else { return nil }
-    guard depth < mostNested else {
+    guard outer.count < mostNested else {
       throw DiskError(
         .unsupported, "is compressed more than \(mostNested) times over", path: source.path)
     }
     var stream = try container.open(source)
     var index: KeptIndex?
-    // What is inside another container would have to be decoded to be known again.
-    if let folder = unpacking.indexFolder, !stream.points.isComplete, depth == 0 {
-      index = KeptIndex(of: source, as: container.name, in: folder)
+    if let folder = unpacking.indexFolder, !stream.points.isComplete {
+      index = KeptIndex(of: source, as: outer.map(\.name) + [container.name], in: folder)
     }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
     let activity = StreamActivity { [index] in index?.save($0) }

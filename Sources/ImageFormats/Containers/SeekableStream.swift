@@ -53,6 +53,11 @@ final class SeekableStream: BlockDecoder {
     offset - points.last(before: offset).point.decoded
   }
 
+  /// The same, or from a live decoder.
+  func way(to offset: UInt64) -> UInt64 {
+    min(distance(to: offset), cursors.nearest(before: offset).map { offset - $0 } ?? .max)
+  }
+
   /// What was found out meanwhile is kept for the next time.
   deinit { activity.keep(points) }
 

@@ -25,7 +25,7 @@ struct Unpacking {
       let sample = try sample(of: storage)
       let isImage = forced?.fits(sample) ?? FormatProbe(sample).isImage
       guard !isImage,
-        let opened = try OpenedContainer.open(storage, head: head, self, depth: containers.count)
+        let opened = try OpenedContainer.open(storage, head: head, self, within: containers)
       else { break }
       containers.append(opened)
       storage = opened.storage
