@@ -77,6 +77,19 @@ public struct OpenImage: Sendable {
   }
 }
 
+extension OpenImage {
+  /// The disk with its true size, where that was a guess and the compressed stream's end was reached meanwhile;
+  /// nil where there is nothing to correct. Only a flat image's size is its stream's.
+  public func corrected() throws(DiskError) -> Disk? {
+    guard disk.layers.count == 1, let flat = disk.layers[0] as? RawImage,
+      let container = containers.last,
+      container.storage === flat.source, let storage = try container.correct()
+    else { return nil }
+    return try Disk(
+      layers: [RawImage(storage)], blocks: blocks, longestWay: containers.longestWay)
+  }
+}
+
 extension [OpenedContainer] {
   /// As a disk over what is in them wants it.
   var longestWay: (@Sendable () -> UInt64)? {

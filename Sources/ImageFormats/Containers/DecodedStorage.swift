@@ -14,6 +14,11 @@ final class DecodedStorage: Storage {
     disk = try Disk(layers: [StreamLayer(stream)], blocks: blocks)
   }
 
+  /// The same stream with another size.
+  func resized(to size: UInt64) throws(DiskError) -> DecodedStorage {
+    try DecodedStorage(stream.resized(to: size), blocks)
+  }
+
   var path: String { stream.source.path }
   var parts: [any Storage] { stream.source.parts }
   var size: UInt64 { stream.size }

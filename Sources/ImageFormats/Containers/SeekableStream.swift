@@ -30,9 +30,18 @@ final class SeekableStream: BlockDecoder {
     let error: DiskError
   }
 
-  init(
+  convenience init(
     _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,
     isStrict: Bool, _ activity: StreamActivity
+  ) {
+    self.init(
+      source, size: size, codec, points, CursorPool(memory: codec.cursorMemory),
+      isStrict: isStrict, activity)
+  }
+
+  private init(
+    _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,
+    _ cursors: CursorPool, isStrict: Bool, _ activity: StreamActivity
   ) {
     self.source = source
     self.size = size
@@ -40,7 +49,12 @@ final class SeekableStream: BlockDecoder {
     self.points = points
     self.isStrict = isStrict
     self.activity = activity
-    cursors = CursorPool(memory: codec.cursorMemory)
+    self.cursors = cursors
+  }
+
+  /// The same stream with another size: other blocks, from the same decoders.
+  func resized(to size: UInt64) -> SeekableStream {
+    SeekableStream(source, size: size, codec, points, cursors, isStrict: isStrict, activity)
   }
 
   func decodedBytes(of index: UInt64) -> Int {
@@ -180,23 +194,41 @@ final class SeekableStream: BlockDecoder {
 
   private func outgrown() throws(DiskError) {
     activity.outgrown()
-    guard isStrict else { return }
-    // So that it has its true size the next time.
-    var place = size
-    var scratch = [UInt8](repeating: 0, count: Self.piece)
-    while points.end == nil {
-      var elements = scratch.mutableSpan
-      var buffer = unsafe elements.mutableBytes
-      place += UInt64(try decode(from: place, into: &buffer))
+    let place: UInt64
+    do throws(DiskError) {
+      place = try decodeToEnd()
+    } catch {
+      // Who reads what is shown has it all. What ended us can begin again.
+      guard isStrict || error.kind == .inputOutput else { return }
+      throw error
     }
+    guard isStrict else { return activity.corrected() }
     throw DiskError(
       .malformed,
       "the compressed stream holds \(place) bytes where its end says \(size); now that this is known, "
         + "the same again will read them all", path: source.path)
   }
 
+  /// Goes on from the size that was shown.
+  ///
+  /// - Returns: how many bytes there are.
+  private func decodeToEnd() throws(DiskError) -> UInt64 {
+    var place = size
+    var scratch = [UInt8](repeating: 0, count: Self.piece)
+    defer { activity.progress(nil) }
+    while points.end == nil {
+      try activity.check()
+      activity.progress((place, nil))
+      var elements = scratch.mutableSpan
+      var buffer = unsafe elements.mutableBytes
+      place += UInt64(try decode(from: place, into: &buffer))
+    }
+    return points.end ?? place
+  }
+
   private func endsEarly(_ place: UInt64) -> DiskError {
-    DiskError(
+    activity.corrected()
+    return DiskError(
       .truncated,
       "the compressed stream ends after \(place) bytes; \(size) were expected", path: source.path,
       offset: source.size)

@@ -20,16 +20,19 @@ final class FileServer: Sendable {
   private let cache: MountRequest.Cache
   /// Whether another program may be changing the image: then nothing is kept from one open to the next.
   private let isShared: Bool
+  private let isCertain: @Sendable () -> Bool
   private let started: @Sendable () -> Void
 
   /// - Parameters:
   ///   - single: the mount itself, of a writable mount in a regular file's place.
+  ///   - isCertain: whether the sizes of what is shown are final.
   ///   - contentChanged: called after something was written, when its file is closed.
   ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
   ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
     isShared: Bool = false, single: ActiveMount? = nil,
+    isCertain: @escaping @Sendable () -> Bool = { true },
     contentChanged: @escaping @Sendable () -> Void,
     started: @escaping @Sendable () -> Void
   ) {
@@ -38,6 +41,7 @@ final class FileServer: Sendable {
     self.activity = activity
     self.cache = cache
     self.isShared = isShared
+    self.isCertain = isCertain
     self.contentChanged = contentChanged
     self.started = started
     let changes = ViewChanges(activity: activity)
@@ -53,10 +57,10 @@ final class FileServer: Sendable {
 
   /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
   /// each time: a name can lead to another partition, and a time changes with a write through another
-  /// view. Of a single view it knows all but the allocated size itself, and asks before each write.
+  /// view; a size that is a guess is corrected. Of a single view it knows all but the allocated size itself, and asks before each write.
   var validity: Double {
     if single != nil { return 1 }
-    return owner.isWritable ? 0 : Self.lasting
+    return owner.isWritable || !isCertain() ? 0 : Self.lasting
   }
 
   func start(_ connection: inout fuse_conn_info) {
@@ -118,7 +122,9 @@ final class FileServer: Sendable {
     case .file(let window):
       guard window.disk.isWritable else {
         guard !writes else { return request.reply(errno: EROFS) }
-        opened = OpenFile(.window(window), isCached: cache == .kernel)
+        opened = OpenFile(
+          isCertain() ? .window(window) : tree.node(id).map { .provisional($0) } ?? .window(window),
+          isCached: cache == .kernel)
         unsafe file.pointee.keep_cache = isShared ? 0 : 1
         break
       }
@@ -172,7 +178,8 @@ final class FileServer: Sendable {
     switch file.content {
     case .text(let text):
       request.reply(bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
-    case .window(let window):
+    case .provisional, .window:
+      guard let window = file.window else { return request.reply(errno: EINVAL) }
       let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
       // At the end of the file and past it, where only reads that bypass the page cache get.
       guard count > 0 else { return request.reply(bytes: []) }
@@ -182,9 +189,16 @@ final class FileServer: Sendable {
       do throws(DiskError) {
         var buffer = unsafe room.mutableBytes
         try window.read(at: start, into: &buffer)
+        if case .provisional = file.content, file.window?.isSame(as: window) == false {
+          // What was asked for has another end by now.
+          return read(file, size: size, offset: offset, request)
+        }
         activity.didRead(count)
         unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
       } catch {
+        if case .provisional = file.content, file.window?.isSame(as: window) == false {
+          return read(file, size: size, offset: offset, request)
+        }
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
         guard readable > 0 else { return fail(request, error) }
         unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
@@ -239,7 +253,7 @@ final class FileServer: Sendable {
   func seek(
     _ file: OpenFile?, offset: off_t, whence: CInt, _ request: consuming FuseRequest
   ) {
-    guard case .window(let window) = file?.content, offset >= 0 else {
+    guard let window = file?.window, offset >= 0 else {
       return request.reply(errno: EINVAL)
     }
     let start = DiskOffset(UInt64(offset))

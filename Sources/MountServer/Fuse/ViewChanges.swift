@@ -164,6 +164,11 @@ final class ViewChanges: Sendable {
   /// on. Not to be called on a thread that serves requests.
   func dropEverything() { drop(caches.allStale()) }
 
+  /// What the kernel has of these, size and pages, is not what they show any more. Returns at once.
+  func forget(_ nodes: [UInt64]) {
+    threads.async { [self] in for node in nodes { kernel.dropAll(of: node) } }
+  }
+
   /// On one of the threads that `finish` waits for.
   private func drop(_ nodes: [UInt64]) {
     threads.sync { for node in nodes { kernel.dropAll(of: node) } }
