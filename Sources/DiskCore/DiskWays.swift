@@ -21,6 +21,9 @@ extension Disk {
     return way
   }
 
+  /// Whether there can be long ways.
+  public var canBeFar: Bool { longestWay != nil }
+
   /// Whether a walk over the layers' tables can mean to decode a lot.
   var hasFarTables: Bool {
     guard let longest = longestWay, layers.contains(where: { $0.tableBytes > 0 }) else {

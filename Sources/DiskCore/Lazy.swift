@@ -23,13 +23,6 @@ public final class Lazy<Value: Sendable>: Sendable {
 
   public init(_ make: @escaping @Sendable () throws(DiskError) -> Value) { self.make = make }
 
-  /// Whether it was made.
-  var isMade: Bool {
-    state.withLock { state in
-      if case .made = state { true } else { false }
-    }
-  }
-
   /// The value; blocks while another thread makes it.
   public func get() throws(DiskError) -> Value {
     while true {

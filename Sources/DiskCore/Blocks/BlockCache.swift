@@ -71,22 +71,24 @@ public final class BlockCache: Sendable {
       hits.add(1, ordering: .relaxed)
     }
     block.willRead(part)
-    return try block.bytes.get()
+    return try block.get(for: Waiter.current)
   }
 
   /// Decodes a block that nobody has asked for yet, unless it is there. What is wrong with it is told
   /// to who asks.
-  func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder) {
+  ///
+  /// - Parameter waiter: whose reading it is ahead of.
+  func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder, for waiter: Waiter?) {
     let (block, isNew) = entry(Key(decoder: decoder, index: index))
     guard isNew else { return }
     ahead.add(1, ordering: .relaxed)
-    _ = try? block.bytes.get()
+    _ = try? block.get(for: waiter)
   }
 
   /// Whether a block is decoded.
   public func holds(_ index: UInt64, of decoder: any BlockDecoder) -> Bool {
     let key = Key(decoder: decoder, index: index)
-    return shard(of: key).blocks.withLock { $0[key]?.bytes.isMade ?? false }
+    return shard(of: key).blocks.withLock { $0[key]?.isDecoded ?? false }
   }
 
   private func entry(_ key: Key) -> (block: DecodedBlock, isNew: Bool) {

@@ -23,6 +23,7 @@ final class ReadAhead: Sendable {
     let wanted = next.clamped(to: 0..<disk.size)
     guard !wanted.isEmpty else { return }
     let blocks = blocks
+    let waiter = Waiter.current
     blocks.threads.ahead { [weak disk] decode in
       var place = wanted.lowerBound
       while place < wanted.upperBound, let disk {
@@ -34,7 +35,7 @@ final class ReadAhead: Sendable {
         else { return }
         place += max(1, extent.length)
         guard case .encoded(let decoder, let index, _) = extent.place else { continue }
-        decode { blocks.decodeAhead(index, of: decoder) }
+        decode { blocks.decodeAhead(index, of: decoder, for: waiter) }
       }
     }
   }

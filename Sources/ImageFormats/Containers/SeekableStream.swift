@@ -105,9 +105,11 @@ final class SeekableStream: BlockDecoder {
         length: points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil,
         points)
     }
+    // Whether it can go on although it was stopped.
+    var isIntact = true
     do throws(DiskError) {
       var given = 0
-      if try skip(cursor, to: offset) { given = try cursor.read(into: &buffer) }
+      if try skip(cursor, to: offset, &isIntact) { given = try cursor.read(into: &buffer) }
       if given == 0 {
         cursors.drop(cursor)
         let reached = cursor.position
@@ -129,16 +131,27 @@ final class SeekableStream: BlockDecoder {
       if !points.isComplete { activity.keep(points) }
       return given
     } catch {
-      cursors.drop(cursor)
+      if isIntact { cursors.giveBack(cursor) } else { cursors.drop(cursor) }
+      if !points.isComplete { activity.keep(points) }
       remember(error, at: cursor.position)
       throw error
     }
   }
 
+  /// - Throws: where the mount ends, or nobody waits for what this thread decodes.
+  private func checkDemand() throws(DiskError) {
+    try activity.check()
+    try Waiter.check()
+  }
+
   /// Goes on to `offset` and throws away what comes before it.
   ///
+  /// - Parameter isIntact: whether the cursor is as it was, where this fails.
   /// - Returns: false where the stream ends before.
-  private func skip(_ cursor: any StreamCursor, to offset: UInt64) throws(DiskError) -> Bool {
+  private func skip(
+    _ cursor: any StreamCursor, to offset: UInt64, _ isIntact: inout Bool
+  ) throws(DiskError) -> Bool {
+    defer { isIntact = false }
     guard cursor.position < offset else { return true }
     let first = cursor.position
     let keepsFrom =
@@ -148,7 +161,9 @@ final class SeekableStream: BlockDecoder {
     var scratch = [UInt8](repeating: 0, count: Self.piece)
     defer { activity.progress(nil) }
     while cursor.position < offset {
-      try activity.check()
+      isIntact = true
+      try checkDemand()
+      isIntact = false
       activity.progress((cursor.position, offset))
       let place = cursor.position
       if place >= keepsFrom, place % Self.blockSize == 0, offset - place >= Self.blockSize {
@@ -217,7 +232,7 @@ final class SeekableStream: BlockDecoder {
     var scratch = [UInt8](repeating: 0, count: Self.piece)
     defer { activity.progress(nil) }
     while points.end == nil {
-      try activity.check()
+      try checkDemand()
       activity.progress((place, nil))
       var elements = scratch.mutableSpan
       var buffer = unsafe elements.mutableBytes

@@ -14,6 +14,7 @@ final class FileServer: Sendable {
   let activity: MountActivity
   let changes: ViewChanges
   let writing = WritingHandles()
+  let longReads = LongReads()
   /// Nil where there are other views, or nothing can be written.
   let single: SingleView?
   let contentChanged: @Sendable () -> Void
@@ -126,6 +127,8 @@ final class FileServer: Sendable {
           isCertain() ? .window(window) : tree.node(id).map { .provisional($0) } ?? .window(window),
           isCached: cache == .kernel)
         unsafe file.pointee.keep_cache = isShared ? 0 : 1
+        // Who is killed while it waits for a decoder closes the file.
+        if window.disk.canBeFar { unsafe file.pointee.noflush = 0 }
         break
       }
       guard let view = open(id, window, forWriting: writes, by: request.thread) else {
@@ -171,39 +174,64 @@ final class FileServer: Sendable {
   }
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
-  /// thread's buffer.
+  /// thread's buffer; on a thread of its own where a decoder has a long way to go.
   func read(_ file: OpenFile?, size: Int, offset: off_t, _ request: consuming FuseRequest) {
     guard let file, offset >= 0 else { return request.reply(errno: EINVAL) }
     let start = DiskOffset(UInt64(offset))
-    switch file.content {
-    case .text(let text):
-      request.reply(bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
-    case .provisional, .window:
-      guard let window = file.window else { return request.reply(errno: EINVAL) }
+    if case .text(let text) = file.content {
+      return request.reply(
+        bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
+    }
+    guard let window = file.window,
+      window.way(to: start, count: UInt64(size)) > Limits.shortWay
+    else {
+      return unsafe request.reply(read(file, size, start, nil))
+    }
+    let left = longReads.start(request, through: file) { [self] waiter in
+      read(file, size, start, waiter)
+    }
+    // Too many wait already.
+    if let left { unsafe left.reply(read(file, size, start, nil)) }
+  }
+
+  /// Reads into this thread's buffer.
+  private func read(
+    _ file: OpenFile, _ size: Int, _ start: DiskOffset, _ waiter: Waiter?
+  ) -> LongRead.Answer {
+    while true {
+      guard let window = file.window else { return .failed(EINVAL) }
       let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
       // At the end of the file and past it, where only reads that bypass the page cache get.
-      guard count > 0 else { return request.reply(bytes: []) }
-      guard let room = unsafe ThreadBuffer.room(for: count) else {
-        return request.reply(errno: ENOMEM)
-      }
+      guard count > 0 else { return .bytes(UnsafeRawBufferPointer(start: nil, count: 0)) }
+      guard let room = unsafe ThreadBuffer.room(for: count) else { return .failed(ENOMEM) }
       do throws(DiskError) {
-        var buffer = unsafe room.mutableBytes
-        try window.read(at: start, into: &buffer)
-        if case .provisional = file.content, file.window?.isSame(as: window) == false {
-          // What was asked for has another end by now.
-          return read(file, size: size, offset: offset, request)
-        }
+        try unsafe read(window, at: start, into: room, for: waiter)
+        // Otherwise what was asked for has another end by now.
+        guard file.shows(window) else { continue }
         activity.didRead(count)
-        unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
+        return unsafe .bytes(UnsafeRawBufferPointer(room))
       } catch {
-        if case .provisional = file.content, file.window?.isSame(as: window) == false {
-          return read(file, size: size, offset: offset, request)
+        guard file.shows(window) else { continue }
+        if error.isGivenUp {
+          // By somebody else whom we waited for.
+          guard waiter?.isGone ?? false else { continue }
+          return .failed(EINTR)
         }
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
-        guard readable > 0 else { return fail(request, error) }
-        unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
+        activity.didFail(error)
+        guard readable > 0 else { return .failed(error.errno) }
+        return unsafe .bytes(UnsafeRawBufferPointer(rebasing: room[..<readable]))
       }
     }
+  }
+
+  private func read(
+    _ window: Window, at start: DiskOffset, into room: UnsafeMutableRawBufferPointer,
+    for waiter: Waiter?
+  ) throws(DiskError) {
+    var buffer = unsafe room.mutableBytes
+    guard let waiter else { return try window.read(at: start, into: &buffer) }
+    try waiter.waiting { () throws(DiskError) in try window.read(at: start, into: &buffer) }
   }
 
   /// How many bytes can be read before the first that cannot, in pages. Only without the kernel's

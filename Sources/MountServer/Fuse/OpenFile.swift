@@ -50,6 +50,12 @@ final class OpenFile: Sendable {
     }
   }
 
+  /// Whether it still shows `window`.
+  func shows(_ window: Window) -> Bool {
+    guard case .provisional = content else { return true }
+    return self.window?.isSame(as: window) ?? false
+  }
+
   /// It was opened with `O_TRUNC`.
   func wasEmptied() {
     written.withLock { $0 = WrittenRanges() }
