@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import Dispatch
 internal import Glibc
 internal import ImageFormats
 internal import MountTree
@@ -17,6 +18,8 @@ final class MountedImage: Sendable {
   /// What is shown, with its table as it was seen at the look of that number.
   private let shown: Display
   private let looks = Atomic<Int>(0)
+  /// One at a time corrects sizes.
+  private let correcting = DispatchSemaphore(value: 1)
   private let layer: LayerDescription
   /// The image's own states.
   private let snapshots: [DiskFolder.Snapshot]
@@ -156,6 +159,9 @@ final class MountedImage: Sendable {
 
   /// The compressed stream's end can have been found, and not where it was thought to be.
   private func correctSize(_ told: ([UInt64]) -> Void) {
+    // Who came to the end beside somebody else goes on when that one has corrected what is shown.
+    correcting.wait()
+    defer { correcting.signal() }
     guard !source.disk.isWritable, let disk = try? image.corrected()?.whole,
       let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize)
     else { return }

@@ -185,13 +185,13 @@ final class FileServer: Sendable {
     guard let window = file.window,
       window.way(to: start, count: UInt64(size)) > Limits.shortWay
     else {
-      return unsafe request.reply(read(file, size, start, nil))
+      return request.reply(read(file, size, start, nil))
     }
     let left = longReads.start(request, through: file) { [self] waiter in
       read(file, size, start, waiter)
     }
     // Too many wait already.
-    if let left { unsafe left.reply(read(file, size, start, nil)) }
+    if let left { left.reply(read(file, size, start, nil)) }
   }
 
   /// Reads into this thread's buffer.
@@ -202,16 +202,21 @@ final class FileServer: Sendable {
       guard let window = file.window else { return .failed(EINVAL) }
       let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
       // At the end of the file and past it, where only reads that bypass the page cache get.
-      guard count > 0 else { return .bytes(UnsafeRawBufferPointer(start: nil, count: 0)) }
+      guard count > 0 else { return .bytes(0) }
       guard let room = unsafe ThreadBuffer.room(for: count) else { return .failed(ENOMEM) }
       do throws(DiskError) {
         try unsafe read(window, at: start, into: room, for: waiter)
-        // Otherwise what was asked for has another end by now.
-        guard file.shows(window) else { continue }
+        // Where the end has moved there can be more.
+        if !file.shows(window), count < size { continue }
         activity.didRead(count)
-        return unsafe .bytes(UnsafeRawBufferPointer(room))
+        return .bytes(count)
       } catch {
-        guard file.shows(window) else { continue }
+        guard file.shows(window) else {
+          // A short answer shows the kernel the file's end only where it has asked since it was told to forget
+          // the size; otherwise it would fill up with zeros. It asks again, page by page.
+          if file.isCached { return .failed(EIO) }
+          continue
+        }
         if error.isGivenUp {
           // By somebody else whom we waited for.
           guard waiter?.isGone ?? false else { continue }
@@ -220,7 +225,7 @@ final class FileServer: Sendable {
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
         activity.didFail(error)
         guard readable > 0 else { return .failed(error.errno) }
-        return unsafe .bytes(UnsafeRawBufferPointer(rebasing: room[..<readable]))
+        return .bytes(readable)
       }
     }
   }

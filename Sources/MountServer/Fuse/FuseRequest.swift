@@ -71,7 +71,12 @@ internal import Glibc
 
   consuming func reply(_ answer: LongRead.Answer) {
     switch answer {
-    case .bytes(let bytes): unsafe reply(bytes: bytes)
+    case .bytes(let count):
+      if let room = unsafe ThreadBuffer.room(for: count) {
+        unsafe reply(bytes: UnsafeRawBufferPointer(room))
+      } else {
+        reply(errno: ENOMEM)
+      }
     case .failed(let error): reply(errno: error)
     }
   }

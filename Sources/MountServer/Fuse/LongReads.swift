@@ -81,8 +81,8 @@ final class LongReads: Sendable {
 /// One of them.
 final class LongRead: @unchecked Sendable {
   enum Answer {
-    /// The thread's buffer.
-    case bytes(UnsafeRawBufferPointer)
+    /// So many bytes of this thread's buffer.
+    case bytes(Int)
     case failed(CInt)
   }
 

@@ -164,9 +164,10 @@ final class ViewChanges: Sendable {
   /// on. Not to be called on a thread that serves requests.
   func dropEverything() { drop(caches.allStale()) }
 
-  /// What the kernel has of these, size and pages, is not what they show any more. Returns at once.
-  func forget(_ nodes: [UInt64]) {
-    threads.async { [self] in for node in nodes { kernel.dropAll(of: node) } }
+  /// The kernel asks for the sizes of these again. Of pages it has none that are wrong: those at an end that
+  /// is none are read only when it was corrected. Waits for nothing.
+  func forgetSizes(of nodes: [UInt64]) {
+    for node in nodes { kernel.forgetAttributes(of: node) }
   }
 
   /// On one of the threads that `finish` waits for.

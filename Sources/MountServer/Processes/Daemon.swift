@@ -41,7 +41,7 @@ enum Daemon {
       isCertain: { mounted.isSizeCertain },
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
-    mounted.correctSizes { server.changes.forget($0) }
+    mounted.correctSizes { server.changes.forgetSizes(of: $0) }
     let verbs = LiveVerbs(mounted, server: server, mountPoint: request.mountPoint)
     let control = try ControlServer(
       mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },
