@@ -1,5 +1,6 @@
 import DiskCore
 import FileSystems
+import Foundation
 import ImageFormats
 import Partitions
 import TestSupport
@@ -28,11 +29,15 @@ struct StreamLooksTests {
     _ body: (OpenImage, _ again: () throws(DiskError) -> OpenImage) throws -> Void
   ) throws {
     try HostTools.withFolder { folder in
-      let fixture = try CompressedFixture(
-        folder,
-        Disk.holding(size: Self.size, pieces: pieces).whole.bytes(at: .start, count: 4 << 20))
-      try fixture.shell(
-        "truncate -s \(Self.size) disk.img && \(tool) disk.img > packed && rm disk.img")
+      let fixture = try CompressedFixture(folder, [])
+      try HostTools.makeFile(fixture.plain, size: Self.size)
+      let file = try FileHandle(forWritingTo: URL(fileURLWithPath: fixture.plain))
+      for (place, bytes) in pieces {
+        try file.seek(toOffset: place)
+        try file.write(contentsOf: Data(bytes))
+      }
+      try file.close()
+      try fixture.shell("\(tool) disk.img > packed")
       let open = { () throws(DiskError) in
         try fixture.open("packed", exact: false, keepsIndex: true)
       }
@@ -40,7 +45,7 @@ struct StreamLooksTests {
     }
   }
 
-  /// How far the stream was decoded, in MiB: it has an entry point in each.
+  /// How many places the stream is known to be entered at; zlib makes 8 MiB of zeros one block.
   private func reach(of image: OpenImage) -> Int {
     image.facts("entry points").first.flatMap { Int($0) } ?? .max
   }
@@ -52,7 +57,7 @@ struct StreamLooksTests {
       #expect(table.kind == .gpt)
       #expect(table.partitions.map(\.number) == [1, 2])
       #expect(table.notes == [])
-      #expect(reach(of: image) <= 3)
+      #expect(reach(of: image) <= 2)
       #expect(image.blocks.figures.misses == 1)
       // Once the way there is known it is looked at.
       _ = try image.disk.whole.bytes(at: DiskOffset(Self.size - 512), count: 512)
@@ -66,18 +71,10 @@ struct StreamLooksTests {
   /// Without a good one at the start it is what the partitions are known by.
   @Test func backupTableIsLookedAtWhereItIsNeeded() throws {
     let builder = Self.gpt { $0.damagePrimary = { $0.put([0xFF], at: 60) } }
-    try HostTools.withFolder { folder in
-      let bytes = try Disk.holding(size: Self.size, pieces: builder.pieces).whole
-      var content: [UInt8] = []
-      for place in stride(from: 0, to: Self.size, by: 8 << 20) {
-        content += try bytes.bytes(at: DiskOffset(place), count: 8 << 20)
-      }
-      let fixture = try CompressedFixture(folder, content)
-      try fixture.shell("gzip -1c disk.img > packed")
-      let image = try fixture.open("packed", exact: false)
+    try opened(builder.pieces) { image, _ in
       let table = try PartitionTable.read(from: image.disk.whole)
       #expect(table.partitions.map(\.number) == [1, 2])
-      #expect(reach(of: image) > 90)
+      #expect(table.notes.contains { $0.contains("backup") })
     }
   }
 
@@ -92,11 +89,12 @@ struct StreamLooksTests {
       #expect(table.kind == .mbr)
       #expect(table.sectorSize == 512)
       #expect(table.partitions.map(\.start.bytes) == [51_200_000, 61_440_000])
-      #expect(reach(of: image) <= 3)
+      #expect(reach(of: image) <= 2)
+      #expect(image.blocks.figures.misses <= 2)
       // Who asks for labels gets an answer, however far it is.
       let window = try image.disk.whole.window(of: table.partitions[0])
       #expect(FileSystemSignature.find(in: window) == nil)
-      #expect(reach(of: image) > 40)
+      #expect(reach(of: image) >= 6)
     }
   }
 
@@ -127,8 +125,8 @@ struct StreamLooksTests {
       #expect(bytes.allSatisfy { $0 == 0 })
       let second = try again()
       #expect(second.containers[1].isSizeExact)
-      #expect(try #require(Int(second.facts("entry points")[1])) > 80)
-      #expect(second.containers[1].longestWay < 4 << 20)
+      #expect(try #require(Int(second.facts("entry points")[1])) > 10)
+      #expect(second.containers[1].longestWay < 12 << 20)
     }
   }
 }
