@@ -57,14 +57,15 @@ public struct OpenImage: Sendable {
     self.blocks = blocks
     let chain = try ImageChain(path: path, options: options, blocks)
     containers = chain.levels.flatMap(\.containers)
-    let snapshots = DiskSnapshot.all(of: chain, blocks)
+    let longestWay = containers.longestWay
+    let snapshots = DiskSnapshot.all(of: chain, blocks, longestWay: longestWay)
     self.path = path
     notes = chain.notes
     // Said once: what is a warning is among the notes.
     let remark = chain.levels[0].remark
     self.remark = remark.flatMap { chain.notes.contains($0) ? nil : $0 }
     guard let wanted = options.snapshot else {
-      disk = try Disk(layers: chain.layers, blocks: blocks)
+      disk = try Disk(layers: chain.layers, blocks: blocks, longestWay: longestWay)
       paths = chain.paths
       self.snapshots = snapshots
       return
@@ -73,5 +74,26 @@ public struct OpenImage: Sendable {
     disk = try snapshot.open()
     paths = snapshot.paths
     self.snapshots = []
+  }
+}
+
+extension OpenImage {
+  /// The disk with its true size, where that was a guess and the compressed stream's end was reached meanwhile;
+  /// nil where there is nothing to correct. Only a flat image's size is its stream's.
+  public func corrected() throws(DiskError) -> Disk? {
+    guard disk.layers.count == 1, let flat = disk.layers[0] as? RawImage,
+      let container = containers.last,
+      container.storage === flat.source, let storage = try container.correct()
+    else { return nil }
+    return try Disk(
+      layers: [RawImage(storage)], blocks: blocks, longestWay: containers.longestWay)
+  }
+}
+
+extension [OpenedContainer] {
+  /// As a disk over what is in them wants it.
+  var longestWay: (@Sendable () -> UInt64)? {
+    guard !isEmpty else { return nil }
+    return { [self] () -> UInt64 in map(\.longestWay).max() ?? 0 }
   }
 }

@@ -74,7 +74,7 @@ public struct MountStatus: Codable, Sendable {
     /// Whether that is known to be true.
     public var sizeExact: Bool
     /// Where somebody waits for a place far in the stream: how far it is decoded, and how far it must
-    /// be.
+    /// be, where that is known.
     public var decoded: UInt64?
     public var target: UInt64?
 

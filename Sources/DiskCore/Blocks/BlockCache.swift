@@ -70,7 +70,7 @@ public final class BlockCache: Sendable {
     if let block = found(key) {
       hits.add(1, ordering: .relaxed)
       block.willRead(part, isFirst: false)
-      return try block.bytes.get()
+      return try block.get(for: Waiter.current)
     }
     return try inFlight.decoding(decoder.decodedBytes(of: index)) { () throws(DiskError) in
       let (block, isNew) = entry(key)
@@ -80,21 +80,28 @@ public final class BlockCache: Sendable {
         hits.add(1, ordering: .relaxed)
       }
       block.willRead(part, isFirst: isNew)
-      return try block.bytes.get()
+      return try block.get(for: Waiter.current)
     }
   }
 
   /// Decodes a block that nobody has asked for yet, unless it is there. What is wrong with it is told
   /// to who asks.
-  func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder) {
+  ///
+  /// - Parameter waiter: whose reading it is ahead of.
+  func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder, for waiter: Waiter?) {
     let key = Key(decoder: decoder, index: index)
     guard found(key) == nil else { return }
     _ = try? inFlight.decoding(decoder.decodedBytes(of: index)) { () throws(DiskError) in
       let (block, isNew) = entry(key)
       guard isNew else { return }
       ahead.add(1, ordering: .relaxed)
-      _ = try block.bytes.get()
+      _ = try block.get(for: waiter)
     }
+  }
+
+  /// Whether a block is decoded.
+  public func holds(_ index: UInt64, of decoder: any BlockDecoder) -> Bool {
+    found(Key(decoder: decoder, index: index))?.isDecoded ?? false
   }
 
   private func found(_ key: Key) -> DecodedBlock? {

@@ -5,7 +5,9 @@ final class DecodedBlock: Sendable {
   let key: BlockCache.Key
   /// How many bytes it takes.
   let cost: Int
-  let bytes: Lazy<BlockBytes>
+  private let bytes: Lazy<BlockBytes>
+  private let demand = BlockDemand()
+  private let isDecodedFlag = Atomic(false)
   /// How often it was read again, up to `mostUses`.
   private let uses = Atomic<UInt8>(0)
   /// Where the last read of it ended.
@@ -29,11 +31,34 @@ final class DecodedBlock: Sendable {
     cost = count + Self.overhead
     let decoding = Decoding()
     self.decoding = decoding
-    bytes = Lazy { () throws(DiskError) -> BlockBytes in
+    bytes = Lazy { [demand] () throws(DiskError) -> BlockBytes in
       decoding.isGoingOn.store(true, ordering: .relaxed)
       defer { decoding.isGoingOn.store(false, ordering: .relaxed) }
-      return try buffers.block(count) { (buffer) throws(DiskError) in
-        try key.decoder.decode(key.index, into: &buffer)
+      return try Waiter { demand.isGone }.waiting { () throws(DiskError) -> BlockBytes in
+        try buffers.block(count) { (buffer) throws(DiskError) in
+          try key.decoder.decode(key.index, into: &buffer)
+        }
+      }
+    }
+  }
+
+  var isDecoded: Bool { isDecodedFlag.load(ordering: .acquiring) }
+
+  /// The bytes; decodes them, or waits for who does. That goes on as long as one waits for it.
+  ///
+  /// - Parameter waiter: who wants them; nil for somebody who waits however long it takes.
+  func get(for waiter: Waiter?) throws(DiskError) -> BlockBytes {
+    guard !isDecoded else { return try bytes.get() }
+    while true {
+      demand.add(waiter)
+      do throws(DiskError) {
+        let decoded = try bytes.get()
+        isDecodedFlag.store(true, ordering: .releasing)
+        demand.clear()
+        return decoded
+      } catch {
+        // It can have been given up just before we came.
+        guard error.isGivenUp, waiter.map({ !$0.isGone }) ?? true else { throw error }
       }
     }
   }

@@ -30,6 +30,7 @@ final class ReadAhead: Sendable {
     let wanted = coming.clamped(to: 0..<disk.size)
     guard !wanted.isEmpty else { return }
     let blocks = blocks
+    let waiter = Waiter.current
     blocks.threads.ahead { [weak disk] decode in
       var place = wanted.lowerBound
       var next: [(decoder: any BlockDecoder, index: UInt64)] = []
@@ -37,7 +38,9 @@ final class ReadAhead: Sendable {
       func handOver() {
         guard !next.isEmpty else { return }
         let handful = next
-        decode { for block in handful { blocks.decodeAhead(block.index, of: block.decoder) } }
+        decode {
+          for block in handful { blocks.decodeAhead(block.index, of: block.decoder, for: waiter) }
+        }
         next.removeAll(keepingCapacity: true)
         bytes = 0
       }

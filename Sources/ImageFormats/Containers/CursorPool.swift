@@ -111,6 +111,11 @@ final class CursorPool: Sendable {
     return .begin(point, next: next, number: state.number)
   }
 
+  /// Where the nearest decoder stands that nobody uses and that can go on to `offset`.
+  func nearest(before offset: UInt64) -> UInt64? {
+    state.withLock { $0.idle.map(\.position).filter { $0 <= offset }.max() }
+  }
+
   func giveBack(_ cursor: any StreamCursor) { end(cursor, keeps: true) }
 
   /// For one that failed or has ended.

@@ -5,11 +5,18 @@ internal import DiskCore
 final class DecodedStorage: Storage {
   let stream: SeekableStream
   private let disk: Disk
+  private let blocks: BlockCache
 
   /// - Parameter blocks: the open image's.
   init(_ stream: SeekableStream, _ blocks: BlockCache) throws(DiskError) {
     self.stream = stream
+    self.blocks = blocks
     disk = try Disk(layers: [StreamLayer(stream)], blocks: blocks)
+  }
+
+  /// The same stream with another size.
+  func resized(to size: UInt64) throws(DiskError) -> DecodedStorage {
+    try DecodedStorage(stream.resized(to: size), blocks)
   }
 
   var path: String { stream.source.path }
@@ -28,7 +35,29 @@ final class DecodedStorage: Storage {
   }
 
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
-    StorageRegion(isHole: false, length: max(1, min(limit, size - min(size, offset.bytes))))
+    StorageRegion(
+      isHole: false, isCompressed: true,
+      length: max(1, min(limit, size - min(size, offset.bytes))))
+  }
+
+  func way(to offset: FileOffset, count: UInt64) -> UInt64 {
+    var place = offset.bytes / SeekableStream.blockSize * SeekableStream.blockSize
+    let end = min(size, offset.bytes + min(count, size))
+    while place < end {
+      // From the first block that is not there all the others are near.
+      if !blocks.holds(place / SeekableStream.blockSize, of: stream) {
+        return stream.way(to: place)
+      }
+      place += SeekableStream.blockSize
+    }
+    return 0
+  }
+
+  /// The longest such way, of any byte.
+  var longestWay: UInt64 {
+    let source = (stream.source as? InterruptibleStorage)?.storage ?? stream.source
+    let inner = (source as? DecodedStorage)?.longestWay ?? 0
+    return max(inner, stream.points.longestWay(in: size))
   }
 }
 

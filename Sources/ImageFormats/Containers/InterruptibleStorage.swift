@@ -18,7 +18,7 @@ final class Interruption: Sendable {
 /// A stored file whose reads fail once decoding it was interrupted: a decoder that finds millions of members
 /// or blocks of nothing gives nothing for long, but it reads.
 final class InterruptibleStorage: Storage {
-  private let storage: any Storage
+  let storage: any Storage
   private let interruption: Interruption
 
   init(_ storage: any Storage, _ interruption: Interruption) {
@@ -41,4 +41,6 @@ final class InterruptibleStorage: Storage {
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
     try storage.region(at: offset, limit: limit)
   }
+
+  func way(to offset: FileOffset, count: UInt64) -> UInt64 { storage.way(to: offset, count: count) }
 }

@@ -23,20 +23,21 @@ final class KeptIndex: Sendable {
   private let key: [UInt8]
   private let saved = Mutex((count: 0, end: false))
 
-  /// For the stream in `source`; nil where the folder cannot be had, or the file cannot be known again.
-  init?(of source: any Storage, as container: String, in folder: String) {
-    guard let folder = CacheFolder(folder), let key = try? Self.key(of: source, container) else {
+  /// For the stream that is in `source`'s stored file, in these containers, outermost first; nil where the folder cannot be had, or the file cannot be known again.
+  init?(of source: any Storage, as containers: [String], in folder: String) {
+    guard let folder = CacheFolder(folder), let key = try? Self.key(of: source, containers) else {
       return nil
     }
     self.folder = folder
     self.key = key
   }
 
-  /// A digest of what the file is known by, wherever it lies: its size, its time and samples of it.
+  /// A digest of what the stored file is known by, wherever it lies: its size, its time and samples of
+  /// it; nothing is decoded for that.
   private static func key(
-    of source: any Storage, _ container: String
+    of source: any Storage, _ containers: [String]
   ) throws(DiskError) -> [UInt8] {
-    var bytes = Array(container.utf8) + [0]
+    var bytes = Array(containers.joined(separator: " in ").utf8) + [0]
     for part in source.parts {
       let record = try FileIdentityRecord.of(part)
       bytes += littleEndian(record.storedSize)

@@ -20,6 +20,7 @@ final class SeekableStream: BlockDecoder {
   private let isStrict: Bool
   private let codec: any StreamCodec
   private let cursors: CursorPool
+  private let memory: DecodingMemory
   private let passed: PassedBlocks
   /// What entry points take.
   private let windows: MemoryClaim
@@ -32,9 +33,18 @@ final class SeekableStream: BlockDecoder {
     let error: DiskError
   }
 
-  init(
+  convenience init(
     _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,
     isStrict: Bool, _ activity: StreamActivity, _ memory: DecodingMemory
+  ) {
+    self.init(
+      source, size: size, codec, points, CursorPool(each: codec.cursorMemory, memory),
+      isStrict: isStrict, activity, memory)
+  }
+
+  private init(
+    _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,
+    _ cursors: CursorPool, isStrict: Bool, _ activity: StreamActivity, _ memory: DecodingMemory
   ) {
     self.source = source
     self.size = size
@@ -42,9 +52,15 @@ final class SeekableStream: BlockDecoder {
     self.points = points
     self.isStrict = isStrict
     self.activity = activity
-    cursors = CursorPool(each: codec.cursorMemory, memory)
+    self.memory = memory
+    self.cursors = cursors
     passed = PassedBlocks(memory)
     windows = memory.claim(points.memory)
+  }
+
+  /// The same stream with another size: other blocks, from the same decoders.
+  func resized(to size: UInt64) -> SeekableStream {
+    SeekableStream(source, size: size, codec, points, cursors, isStrict: isStrict, activity, memory)
   }
 
   func decodedBytes(of index: UInt64) -> Int {
@@ -55,6 +71,11 @@ final class SeekableStream: BlockDecoder {
   /// How many bytes must be decoded to come to `offset` from the entry point before it.
   func distance(to offset: UInt64) -> UInt64 {
     offset - points.last(before: offset).point.decoded
+  }
+
+  /// The same, or from a live decoder.
+  func way(to offset: UInt64) -> UInt64 {
+    min(distance(to: offset), cursors.nearest(before: offset).map { offset - $0 } ?? .max)
   }
 
   /// What was found out meanwhile is kept for the next time.
@@ -90,9 +111,11 @@ final class SeekableStream: BlockDecoder {
         length: points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil,
         points)
     }
+    // Whether it can go on although it was stopped.
+    var isIntact = true
     do throws(DiskError) {
       var given = 0
-      if try skip(cursor, to: offset) { given = try cursor.read(into: &buffer) }
+      if try skip(cursor, to: offset, &isIntact) { given = try cursor.read(into: &buffer) }
       if given == 0 {
         cursors.drop(cursor)
         let reached = cursor.position
@@ -117,16 +140,27 @@ final class SeekableStream: BlockDecoder {
       }
       return given
     } catch {
-      cursors.drop(cursor)
+      if isIntact { cursors.giveBack(cursor) } else { cursors.drop(cursor) }
+      if !points.isComplete { activity.keep(points) }
       remember(error, at: cursor.position)
       throw error
     }
   }
 
+  /// - Throws: where the mount ends, or nobody waits for what this thread decodes.
+  private func checkDemand() throws(DiskError) {
+    try activity.check()
+    try Waiter.check()
+  }
+
   /// Goes on to `offset` and throws away what comes before it.
   ///
+  /// - Parameter isIntact: whether the cursor is as it was, where this fails.
   /// - Returns: false where the stream ends before.
-  private func skip(_ cursor: any StreamCursor, to offset: UInt64) throws(DiskError) -> Bool {
+  private func skip(
+    _ cursor: any StreamCursor, to offset: UInt64, _ isIntact: inout Bool
+  ) throws(DiskError) -> Bool {
+    defer { isIntact = false }
     guard cursor.position < offset else { return true }
     let first = cursor.position
     let keepsFrom =
@@ -136,7 +170,9 @@ final class SeekableStream: BlockDecoder {
     var scratch = [UInt8](repeating: 0, count: Self.piece)
     defer { activity.progress(nil) }
     while cursor.position < offset {
-      try activity.check()
+      isIntact = true
+      try checkDemand()
+      isIntact = false
       activity.progress((cursor.position, offset))
       let place = cursor.position
       if place >= keepsFrom, place % Self.blockSize == 0, offset - place >= Self.blockSize {
@@ -182,23 +218,41 @@ final class SeekableStream: BlockDecoder {
 
   private func outgrown() throws(DiskError) {
     activity.outgrown()
-    guard isStrict else { return }
-    // So that it has its true size the next time.
-    var place = size
-    var scratch = [UInt8](repeating: 0, count: Self.piece)
-    while points.end == nil {
-      var elements = scratch.mutableSpan
-      var buffer = unsafe elements.mutableBytes
-      place += UInt64(try decode(from: place, into: &buffer))
+    let place: UInt64
+    do throws(DiskError) {
+      place = try decodeToEnd()
+    } catch {
+      // Who reads what is shown has it all. What ended us can begin again.
+      guard isStrict || error.kind == .inputOutput else { return }
+      throw error
     }
+    guard isStrict else { return activity.corrected() }
     throw DiskError(
       .malformed,
       "the compressed stream holds \(place) bytes where its end says \(size); now that this is known, "
         + "the same again will read them all", path: source.path)
   }
 
+  /// Goes on from the size that was shown.
+  ///
+  /// - Returns: how many bytes there are.
+  private func decodeToEnd() throws(DiskError) -> UInt64 {
+    var place = size
+    var scratch = [UInt8](repeating: 0, count: Self.piece)
+    defer { activity.progress(nil) }
+    while points.end == nil {
+      try checkDemand()
+      activity.progress((place, nil))
+      var elements = scratch.mutableSpan
+      var buffer = unsafe elements.mutableBytes
+      place += UInt64(try decode(from: place, into: &buffer))
+    }
+    return points.end ?? place
+  }
+
   private func endsEarly(_ place: UInt64) -> DiskError {
-    DiskError(
+    activity.corrected()
+    return DiskError(
       .truncated,
       "the compressed stream ends after \(place) bytes; \(size) were expected", path: source.path,
       offset: source.size)

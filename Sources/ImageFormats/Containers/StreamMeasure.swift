@@ -55,7 +55,7 @@ struct StreamMeasure {
       defer { activity.progress(nil) }
       while live.position < limit {
         try activity.check()
-        activity.progress((live.position, limit))
+        activity.progress((live.position, limit == .max ? nil : limit))
         var elements = scratch.mutableSpan
         var buffer = unsafe elements.mutableBytes
         let given = try live.read(into: &buffer)
