@@ -24,6 +24,7 @@ final class MountedImage: Sendable {
   let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
   private let blocks: BlockCache
+  private let spill: SpillSpace?
   private let containers: [OpenedContainer]
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
@@ -38,6 +39,7 @@ final class MountedImage: Sendable {
     self.request = request
     self.activity = activity
     blocks = image.blocks
+    spill = image.spill
     containers = image.containers
     let source = try WritableDisk(image, request: request)
     self.source = source
@@ -183,6 +185,6 @@ final class MountedImage: Sendable {
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
-      containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
+      spill: (spill?.figures).map(MountStatus.Spill.init), containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
   }
 }

@@ -1,0 +1,180 @@
+internal import DiskCore
+
+/// Reads a stream from any place on, together with everybody else who does.
+///
+/// No lock is held while something is decoded.
+final class StreamReader: Sendable {
+  let points: EntryPoints
+  let damage = StreamDamage()
+  private let source: any Storage
+  private let codec: any StreamCodec
+  private let passes: DecodingPasses
+  private let passed: PassedBlocks
+  private let spilled: SpilledBlocks?
+  private let activity: StreamActivity
+
+  /// - Parameters:
+  ///   - passed: takes blocks for those who ask out of order.
+  ///   - spilled: takes whole blocks that are decoded, where there is one.
+  init(
+    _ source: any Storage, _ codec: any StreamCodec, _ points: EntryPoints,
+    _ passed: PassedBlocks, _ spilled: SpilledBlocks?, _ activity: StreamActivity
+  ) {
+    self.source = source
+    self.codec = codec
+    self.points = points
+    self.passed = passed
+    self.spilled = spilled
+    self.activity = activity
+    passes = DecodingPasses(memory: codec.cursorMemory)
+  }
+
+  /// How many bytes were decoded so far, those too that nobody wanted.
+  var decoded: UInt64 { passes.decoded }
+
+  /// Reads from `offset` on, to the end of the buffer or of what one decoder can give.
+  ///
+  /// - Parameter buffer: ends at a block's end at the latest.
+  /// - Returns: how many bytes; 0 at the end of the stream only. Nil where another decoder failed that
+  ///   was waited for: look whether that is known to be damage, and ask again.
+  func read(
+    from offset: UInt64, into buffer: inout MutableRawSpan
+  ) throws(DiskError) -> Int? {
+    let (point, next) = points.last(before: offset)
+    switch passes.turn(
+      for: offset, entry: point.decoded, end: points.isComplete ? next : nil)
+    {
+    case .lookAgain: return nil
+    case .drive(let pass): return try drive(pass, to: offset, &buffer)
+    case .take(let bytes):
+      var piece = buffer._mutatingExtracting(0..<min(buffer.byteCount, bytes.count))
+      _ = piece.copy(from: bytes)
+      return piece.byteCount
+    }
+  }
+
+  private func drive(
+    _ pass: DecodingPasses.Pass, to offset: UInt64, _ buffer: inout MutableRawSpan
+  ) throws(DiskError) -> Int {
+    var live = pass.cursor
+    do throws(DiskError) {
+      if live == nil { live = try begin(pass, before: offset) }
+      guard let cursor = live else { return 0 }
+      guard try walk(pass, cursor, to: offset) else { return try end(pass, cursor) }
+      let given = try cursor.read(into: &buffer)
+      guard given > 0 else { return try end(pass, cursor) }
+      let piece = buffer._mutatingExtracting(0..<given)
+      offer(pass, cursor.position, piece.bytes, from: offset)
+      // It is at its end where the next entry point is.
+      let isAtEnd =
+        points.isComplete
+        && (points.last(before: cursor.position).point.decoded > offset
+          || cursor.position == points.end)
+      passes.end(pass, keeps: !isAtEnd)
+      if !points.isComplete { activity.keep(points) }
+      return given
+    } catch {
+      if let place = live?.position {
+        damage.remember(error, at: place, upTo: points.last(before: place).next ?? .max)
+      }
+      passes.fail(pass)
+      throw error
+    }
+  }
+
+  private func begin(
+    _ pass: DecodingPasses.Pass, before offset: UInt64
+  ) throws(DiskError) -> any StreamCursor {
+    // More of them can be known by now.
+    let (point, next) = points.last(before: offset)
+    let length = points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil
+    let cursor = try codec.cursor(at: point, length: length, points)
+    passes.begin(pass, with: cursor)
+    return cursor
+  }
+
+  /// The stream has ended before what was wanted.
+  private func end(
+    _ pass: DecodingPasses.Pass, _ cursor: any StreamCursor
+  ) throws(DiskError) -> Int {
+    if points.isComplete {
+      throw DiskError(
+        .malformed, "a part of the stream ends before its index says", path: source.path)
+    }
+    points.setEnd(cursor.position, trailing: cursor.trailing)
+    activity.keep(points)
+    passes.fail(pass)
+    return 0
+  }
+
+  /// Goes on to `offset`; what comes before it is for those who wait for it, for those who will ask for it
+  /// soon, or thrown away.
+  ///
+  /// - Returns: false where the stream ends before.
+  private func walk(
+    _ pass: DecodingPasses.Pass, _ cursor: any StreamCursor, to offset: UInt64
+  ) throws(DiskError) -> Bool {
+    guard cursor.position < offset else { return true }
+    let size = SeekableStream.blockSize
+    let keepsFrom = passed.first(
+      from: cursor.position, to: offset,
+      toEntry: offset - points.last(before: offset).point.decoded)
+    var block: [UInt8] = []
+    defer { activity.progress(nil) }
+    while cursor.position < offset {
+      let place = cursor.position
+      let end = min(offset, (place / size + 1) * size)
+      if block.count != Int(end - place) { block = [UInt8](repeating: 0, count: Int(end - place)) }
+      guard try fill(&block, from: cursor, target: offset) else { return false }
+      let served = passes.advance(pass, to: end)
+      var isTaken = false
+      if let served {
+        passes.give(block, to: served)
+        isTaken = true
+      }
+      if UInt64(block.count) == size {
+        if place >= keepsFrom, served == nil {
+          passed.keep(block, place / size)
+          isTaken = true
+        }
+        if let spilled, spilled.take(block, place / size) { isTaken = true }
+      }
+      if isTaken { block = [] }
+    }
+    return true
+  }
+
+  /// - Returns: false where the stream ends before.
+  private func fill(
+    _ block: inout [UInt8], from cursor: any StreamCursor, target: UInt64
+  ) throws(DiskError) -> Bool {
+    var done = 0
+    while done < block.count {
+      try activity.check()
+      activity.progress((cursor.position, target))
+      var elements = block.mutableSpan
+      var bytes = unsafe elements.mutableBytes
+      var piece = bytes._mutatingExtracting(
+        done..<min(done + SeekableStream.piece, bytes.byteCount))
+      let given = try cursor.read(into: &piece)
+      if given == 0 { return false }
+      done += given
+    }
+    return true
+  }
+
+  /// The reader's own bytes, which others can wait for too.
+  private func offer(
+    _ pass: DecodingPasses.Pass, _ place: UInt64, _ bytes: RawSpan, from offset: UInt64
+  ) {
+    let served = passes.advance(pass, to: place)
+    let index = offset / SeekableStream.blockSize
+    let isWhole =
+      offset % SeekableStream.blockSize == 0 && bytes.byteCount == SeekableStream.blockSize
+    let isSpilled = isWhole && spilled?.wants(index) ?? false
+    guard served != nil || isSpilled else { return }
+    let copy = unsafe bytes.withUnsafeBytes { unsafe Array($0) }
+    if let served { passes.give(copy, to: served) }
+    if isSpilled { _ = spilled?.take(copy, index) }
+  }
+}
