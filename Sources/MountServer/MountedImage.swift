@@ -40,6 +40,7 @@ final class MountedImage: Sendable {
     self.activity = activity
     blocks = image.blocks
     spill = image.spill
+    spill?.whenItFails { activity.didRefuse("nothing more is kept by --spill: \($0)") }
     containers = image.containers
     let source = try WritableDisk(image, request: request)
     self.source = source

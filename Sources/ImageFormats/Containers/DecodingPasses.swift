@@ -219,7 +219,7 @@ extension DecodingPasses.State {
   }
 
   /// Whether who is behind all passes has waited longer than everybody ahead of this one, and while as
-  /// much was decoded as half of what ending it loses.
+  /// much was decoded as half of what ending it loses: a lone decoder comes twice as far as it was.
   private func isToEnd(_ pass: Int, for waiter: Int, _ nearest: [Int?]) -> Bool {
     guard passes.indices.allSatisfy({ passes[$0].isDriven || $0 == pass }),
       let first = nearest.firstIndex(of: pass), waiter < first

@@ -30,7 +30,7 @@ public final class SpillSpace: Sendable {
     var reads: UInt64 = 0
     var bytesRead: UInt64 = 0
     var failure: DiskError?
-    var isTold = false
+    var whenItFails: @Sendable (DiskError) -> Void = { _ in }
   }
 
   public let capacity: UInt64
@@ -56,13 +56,9 @@ public final class SpillSpace: Sendable {
     }
   }
 
-  /// What has gone wrong, the first time that somebody asks.
-  public func takeFailure() -> DiskError? {
-    state.withLock { state in
-      guard let failure = state.failure, !state.isTold else { return nil }
-      state.isTold = true
-      return failure
-    }
+  /// Calls `body` when nothing more can be kept, once.
+  public func whenItFails(_ body: @escaping @Sendable (DiskError) -> Void) {
+    state.withLock { $0.whenItFails = body }
   }
 
   func file() throws(DiskError) -> any WritableStorage { try make() }
@@ -102,7 +98,12 @@ public final class SpillSpace: Sendable {
 
   /// Nothing more is kept: the file system is full, or its disk fails.
   func stop(_ error: DiskError) {
-    state.withLock { $0.failure = $0.failure ?? error }
+    let tell = state.withLock { state -> (@Sendable (DiskError) -> Void)? in
+      guard state.failure == nil else { return nil }
+      state.failure = error
+      return state.whenItFails
+    }
+    tell?(error)
   }
 
   func didRead(_ count: Int) {

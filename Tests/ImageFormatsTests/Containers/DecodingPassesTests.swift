@@ -1,13 +1,11 @@
 import DiskCore
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
 @testable import ImageFormats
 
-/// A stream without entry points that can be decoded from its start only, and what it costs to read it at
-/// random places.
+/// What it costs to read a stream without entry points at random places.
 struct DecodingPassesTests {
   private static let block = Int(SeekableStream.blockSize)
 
@@ -25,85 +23,40 @@ struct DecodingPassesTests {
     }
     #expect(wrong.reduce(0, +) == 0)
     #expect(codec.mostLive <= decoders)
-    print("decoders", decoders, "passes", Double(stream.decoded) / Double(blocks * Self.block))
+    // Without waiting for each other it would be half a pass for each read.
     #expect(stream.decoded <= UInt64(reads * blocks * Self.block))
   }
-}
 
-private enum CursorMemory {
-  /// What one takes where there may be `count`.
-  static func atMost(_ count: Int) -> Int { DecodingPasses.mostMemory / count }
-}
-
-/// Each byte of block N is N; a block takes a moment.
-private final class SlowCodec: StreamCodec {
-  let blocks: Int
-  let cursorMemory: Int
-  /// Where it cannot be decoded further.
-  let damage: UInt64?
-  private let live = Mutex((now: 0, most: 0))
-
-  init(blocks: Int, memory: Int, damage: UInt64? = nil) {
-    self.blocks = blocks
-    cursorMemory = memory
-    self.damage = damage
-  }
-
-  var size: UInt64 { UInt64(blocks) * SeekableStream.blockSize }
-  /// How many decoders there were at once.
-  var mostLive: Int { live.withLock { $0.most } }
-
-  func stream(_ spilled: SpilledBlocks? = nil) -> SeekableStream {
-    SeekableStream(
-      MemoryStorage([1, 2, 3]), size: size, self,
-      EntryPoints([EntryPoint(decoded: 0, stored: 0)], end: size, isComplete: true),
-      isStrict: false, StreamActivity { _ in }, spilled: spilled)
-  }
-
-  func isRight(_ stream: SeekableStream, _ index: UInt64) -> Bool {
-    var bytes = [UInt8](repeating: 255, count: Int(SeekableStream.blockSize))
-    var elements = bytes.mutableSpan
-    var buffer = elements.mutableBytes
-    do throws(DiskError) {
-      try stream.decode(index, into: &buffer)
-    } catch {
-      return false
-    }
-    return bytes.first == UInt8(index) && bytes.last == UInt8(index)
-  }
-
-  func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
-  ) throws(DiskError) -> any StreamCursor {
-    live.withLock { live in
-      live.now += 1
-      live.most = max(live.most, live.now)
-    }
-    return Cursor(self)
-  }
-
-  private final class Cursor: StreamCursor, @unchecked Sendable {
-    let codec: SlowCodec
-    private(set) var position: UInt64 = 0
-
-    init(_ codec: SlowCodec) { self.codec = codec }
-
-    deinit { codec.live.withLock { $0.now -= 1 } }
-
-    var trailing: UInt64 { 0 }
-
-    func read(into buffer: inout MutableRawSpan) throws(DiskError) -> Int {
-      let block = position / SeekableStream.blockSize
-      if let damage = codec.damage, position + UInt64(buffer.byteCount) > damage {
-        throw DiskError(.malformed, "is damaged here", path: "stream", offset: position)
+  /// Who asks for what is behind all decoders is not kept waiting by one who goes on and on.
+  @Test func someoneBehind() throws {
+    let codec = SlowCodec(blocks: 200, memory: CursorMemory.atMost(1))
+    let stream = codec.stream()
+    let place = Shared(0)
+    let found = Threads.results(2) { thread in
+      if thread == 0 {
+        for block in 0..<codec.blocks {
+          _ = codec.isRight(stream, UInt64(block))
+          place.change { $0 = block }
+        }
+        return 0
       }
-      if position % SeekableStream.blockSize == 0 { usleep(200) }
-      let count = Int(min(UInt64(buffer.byteCount), codec.size - position))
-      buffer.withUnsafeMutableBytes { bytes in
-        _ = bytes[0..<count].initialize(repeating: UInt8(block))
-      }
-      position += UInt64(count)
-      return count
+      while place.value < 20 { usleep(100) }
+      guard codec.isRight(stream, 2) else { return -1 }
+      return place.value
     }
+    #expect((20..<180).contains(found[1]), "served when the other one was at \(found[1])")
+  }
+
+  /// Damage is an error for all who wait behind it, and for nobody before it.
+  @Test func damage() throws {
+    let codec = SlowCodec(
+      blocks: 40, memory: CursorMemory.atMost(2), damage: 30 * SeekableStream.blockSize)
+    let stream = codec.stream()
+    let right = Threads.results(40) { codec.isRight(stream, UInt64($0)) }
+    #expect(right == (0..<40).map { $0 < 30 })
+    // It is remembered.
+    let decoded = stream.decoded
+    #expect(!codec.isRight(stream, 35))
+    #expect(stream.decoded == decoded)
   }
 }
