@@ -166,3 +166,52 @@ def test_a_long_way_is_shown_and_ends_with_the_mount(home):
     run("platter unmount mnt")
     assert time.monotonic() - begin < 1
     reader.wait()
+
+
+def streams(mnt):
+    status = json.loads((mnt / "status.json").read_text())
+    return status["spill"], status["containers"][0]["bytesDecoded"]
+
+
+@pytest.mark.parametrize("tool", ["xz -0 -T1 -c", "zstd -q -c"])
+def test_spill(tool, home, monkeypatch):
+    """What was decoded once is not decoded again, and nothing is left of where it was."""
+    size = 24 * MIB
+    (home / "disk.img").write_bytes(noise(8, size // 2) + bytes(MIB) + noise(9, size // 2 - MIB))
+    content = (home / "disk.img").read_bytes()
+    run(f"{tool} disk.img > packed")
+    os.mkdir("spilled")
+    monkeypatch.setenv("TMPDIR", str(home / "spilled"))
+    # As in a random order: the far end first.
+    places = [(7 * step % 24) * MIB + 4096 for step in range(23, -1, -1)]
+    with mounted("packed", "--cache=none --cache-size=1M --spill=64M") as mnt:
+        for _ in range(4):
+            for place in places:
+                assert read_at(mnt / "disk", place, 4096) == content[place:place + 4096]
+        assert eventually(lambda: streams(mnt)[0]["bytes"] == size - MIB)
+        spill, decoded = streams(mnt)
+        assert spill["capacity"] == 64 * MIB and "failure" not in spill
+        for place in places:
+            assert read_at(mnt / "disk", place, 4096) == content[place:place + 4096]
+        after, again = streams(mnt)
+        assert again == decoded
+        assert after["reads"] >= spill["reads"] + len(places)
+        assert not os.listdir("spilled")
+        daemon = json.loads((mnt / "status.json").read_text())["daemonPid"]
+        assert any(os.readlink(f"/proc/{daemon}/fd/{name}").startswith(str(home / "spilled"))
+                   for name in os.listdir(f"/proc/{daemon}/fd"))
+    assert not os.listdir("spilled")
+
+
+def test_spill_is_bounded(home):
+    (home / "disk.img").write_bytes(noise(10, 12 * MIB))
+    run("xz -0 -T1 disk.img && truncate -s 4M plain.img")
+    with mounted("disk.img.xz", "--cache=none --cache-size=1M --spill=3M") as mnt:
+        for step in range(36):
+            assert len(read_at(mnt / "disk", 5 * step % 12 * MIB, 4096)) == 4096
+        spill, _ = streams(mnt)
+        assert 0 < spill["bytes"] <= 3 * MIB
+    with mounted("plain.img", "--spill") as mnt:
+        status = json.loads((mnt / "status.json").read_text())
+        assert "spill" not in status
+        assert any("--spill has nothing to do" in note for note in status["notes"])
