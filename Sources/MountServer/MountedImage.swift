@@ -186,6 +186,7 @@ final class MountedImage: Sendable {
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
-      spill: (spill?.figures).map(MountStatus.Spill.init), containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
+      spill: (spill?.figures).map(MountStatus.Spill.init),
+      containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
   }
 }

@@ -103,7 +103,8 @@ extension OpenedContainer {
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
       source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity,
-      spilled: try unpacking.spill.map { (space) throws(DiskError) in try SpilledBlocks(in: space) })
+      spilled: try unpacking.spill.map { (space) throws(DiskError) in try SpilledBlocks(in: space) }
+    )
     return OpenedContainer(
       container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity, notes)
   }
