@@ -49,7 +49,11 @@ final class SeekableStream: BlockDecoder {
   deinit { activity.keep(points) }
 
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
-    if let bytes = passed.take(index), buffer.copy(from: bytes) { return }
+    if let bytes = passed.take(index), buffer.copy(from: bytes) {
+      // Where it could not be taken when it was decoded.
+      _ = spilled?.take(bytes, index)
+      return
+    }
     let start = index * Self.blockSize
     var done = 0
     while done < buffer.byteCount {

@@ -79,7 +79,8 @@ final class SlowCodec: StreamCodec {
       let left = min(codec.size, (block + 1) * SeekableStream.blockSize) - position
       let count = Int(min(UInt64(buffer.byteCount), left))
       buffer.withUnsafeMutableBytes { bytes in
-        _ = bytes[0..<count].initialize(repeating: SlowCodec.byte(block))
+        _ = UnsafeMutableRawBufferPointer(rebasing: bytes[0..<count])
+          .initializeMemory(as: UInt8.self, repeating: SlowCodec.byte(block))
       }
       position += UInt64(count)
       return count
