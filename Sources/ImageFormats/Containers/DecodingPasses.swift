@@ -32,13 +32,26 @@ final class DecodingPasses: Sendable {
   /// One way over the stream, or the part of it between two entry points.
   struct Pass: Sendable {
     let number: Int
-    /// Nil where it is yet to be made.
-    fileprivate(set) var cursor: (any StreamCursor)?
+    let decoder = Decoder()
     /// Where what is being decoded begins, or what will be next.
     fileprivate(set) var place: UInt64
     /// Where it ends because others begin there; nil where it goes on to the stream's end.
     fileprivate let end: UInt64?
     fileprivate var isDriven: Bool
+  }
+
+  /// The decoder of a pass: the driver's while there is one.
+  final class Decoder: Sendable {
+    /// Nil where it is yet to be made, or is not needed any more: its memory is another one's then.
+    private let live = Mutex<(any StreamCursor)?>(nil)
+
+    var cursor: (any StreamCursor)? { live.withLock { $0 } }
+
+    fileprivate func set(_ cursor: (any StreamCursor)?) {
+      // Freed outside the lock.
+      var old = cursor
+      live.withLock { swap(&$0, &old) }
+    }
   }
 
   fileprivate final class Waiter: Sendable {
@@ -103,9 +116,9 @@ final class DecodingPasses: Sendable {
 
   /// A driver has made the decoder of its pass, which stands at `cursor.position`.
   func begin(_ pass: Pass, with cursor: any StreamCursor) {
+    pass.decoder.set(cursor)
     state.withLock { state in
       guard let index = state.passes.firstIndex(where: { $0.number == pass.number }) else { return }
-      state.passes[index].cursor = cursor
       state.passes[index].place = cursor.position
     }
   }
@@ -146,17 +159,14 @@ final class DecodingPasses: Sendable {
   ///
   /// - Parameter keeps: false where the decoder is at its end.
   func end(_ pass: Pass, keeps: Bool) {
+    if !keeps { pass.decoder.set(nil) }
     let outcome = state.withLock { state -> Outcome in
-      var outcome = Outcome()
       if let index = state.passes.firstIndex(where: { $0.number == pass.number }) {
         var pass = state.passes.remove(at: index)
         pass.isDriven = false
-        if keeps { state.passes.append(pass) } else { outcome.dropped.append(pass) }
+        if keeps { state.passes.append(pass) }
       }
-      let next = state.assign(atMost: limit)
-      outcome.turns = next.turns
-      outcome.dropped += next.dropped
-      return outcome
+      return state.assign(atMost: limit)
     }
     carryOut(outcome)
   }
@@ -164,16 +174,18 @@ final class DecodingPasses: Sendable {
   /// The decoder of `pass` has failed, or come to the stream's end before what it was to find: all who
   /// wait look for themselves whether that concerns them.
   func fail(_ pass: Pass) {
+    pass.decoder.set(nil)
     let outcome = state.withLock { state -> Outcome in
-      let dropped = state.passes.filter { $0.number == pass.number }
       state.passes.removeAll { $0.number == pass.number }
       defer { state.waiting = [] }
-      return Outcome(turns: state.waiting.map { ($0, .lookAgain) }, dropped: dropped)
+      return Outcome(turns: state.waiting.map { ($0, .lookAgain) })
     }
     carryOut(outcome)
   }
 
   private func carryOut(_ outcome: Outcome) {
+    // Before others are made in their place.
+    for pass in outcome.dropped { pass.decoder.set(nil) }
     for (waiter, turn) in outcome.turns { Self.wake(waiter, turn) }
   }
 
@@ -240,7 +252,7 @@ extension DecodingPasses.State {
     number += 1
     passes.append(
       DecodingPasses.Pass(
-        number: number, cursor: nil, place: first.entry, end: first.end, isDriven: true))
+        number: number, place: first.entry, end: first.end, isDriven: true))
     hand(passes.count - 1, to: first, &outcome)
   }
 

@@ -56,25 +56,13 @@ final class StreamReader: Sendable {
   private func drive(
     _ pass: DecodingPasses.Pass, to offset: UInt64, _ buffer: inout MutableRawSpan
   ) throws(DiskError) -> Int {
-    var live = pass.cursor
     do throws(DiskError) {
-      if live == nil { live = try begin(pass, before: offset) }
-      guard let cursor = live else { return 0 }
-      guard try walk(pass, cursor, to: offset) else { return try end(pass, cursor) }
-      let given = try cursor.read(into: &buffer)
-      guard given > 0 else { return try end(pass, cursor) }
-      let piece = buffer._mutatingExtracting(0..<given)
-      offer(pass, cursor.position, piece.bytes, from: offset)
-      // It is at its end where the next entry point is.
-      let isAtEnd =
-        points.isComplete
-        && (points.last(before: cursor.position).point.decoded > offset
-          || cursor.position == points.end)
-      passes.end(pass, keeps: !isAtEnd)
+      let (given, isAtEnd) = try decode(pass, from: offset, &buffer)
+      if given > 0 { passes.end(pass, keeps: !isAtEnd) } else { passes.fail(pass) }
       if !points.isComplete { activity.keep(points) }
       return given
     } catch {
-      if let place = live?.position {
+      if let place = pass.decoder.cursor?.position {
         damage.remember(error, at: place, upTo: points.last(before: place).next ?? .max)
       }
       passes.fail(pass)
@@ -82,29 +70,41 @@ final class StreamReader: Sendable {
     }
   }
 
+  /// Brings the pass to `offset`, and reads from there on.
+  ///
+  /// - Returns: how many bytes it gave, 0 at the stream's end; and whether the decoder has no more.
+  private func decode(
+    _ pass: DecodingPasses.Pass, from offset: UInt64, _ buffer: inout MutableRawSpan
+  ) throws(DiskError) -> (given: Int, isAtEnd: Bool) {
+    if pass.decoder.cursor == nil { try begin(pass, before: offset) }
+    guard let cursor = pass.decoder.cursor else { return (0, true) }
+    var given = 0
+    if try walk(pass, cursor, to: offset) { given = try cursor.read(into: &buffer) }
+    guard given > 0 else {
+      guard !points.isComplete else {
+        throw DiskError(
+          .malformed, "a part of the stream ends before its index says", path: source.path)
+      }
+      points.setEnd(cursor.position, trailing: cursor.trailing)
+      return (0, true)
+    }
+    let piece = buffer._mutatingExtracting(0..<given)
+    offer(pass, cursor.position, piece.bytes, from: offset)
+    // It is at its end where the next entry point is.
+    let isAtEnd =
+      points.isComplete
+      && (points.last(before: cursor.position).point.decoded > offset
+        || cursor.position == points.end)
+    return (given, isAtEnd)
+  }
+
   private func begin(
     _ pass: DecodingPasses.Pass, before offset: UInt64
-  ) throws(DiskError) -> any StreamCursor {
+  ) throws(DiskError) {
     // More of them can be known by now.
     let (point, next) = points.last(before: offset)
     let length = points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil
-    let cursor = try codec.cursor(at: point, length: length, points)
-    passes.begin(pass, with: cursor)
-    return cursor
-  }
-
-  /// The stream has ended before what was wanted.
-  private func end(
-    _ pass: DecodingPasses.Pass, _ cursor: any StreamCursor
-  ) throws(DiskError) -> Int {
-    if points.isComplete {
-      throw DiskError(
-        .malformed, "a part of the stream ends before its index says", path: source.path)
-    }
-    points.setEnd(cursor.position, trailing: cursor.trailing)
-    activity.keep(points)
-    passes.fail(pass)
-    return 0
+    passes.begin(pass, with: try codec.cursor(at: point, length: length, points))
   }
 
   /// Goes on to `offset`; what comes before it is for those who wait for it, for those who will ask for it

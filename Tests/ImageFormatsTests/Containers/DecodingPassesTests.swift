@@ -9,7 +9,8 @@ import Testing
 struct DecodingPassesTests {
   private static let block = Int(SeekableStream.blockSize)
 
-  /// 16 readers at random places need about as many passes as half of what each of them reads.
+  /// 16 readers at random places need about as many passes together as half of what each of them reads:
+  /// twice as many where they are slow to ask again.
   @Test(arguments: [1, 2]) func manyReaders(_ decoders: Int) throws {
     let blocks = 64
     let reads = 12
@@ -23,8 +24,8 @@ struct DecodingPassesTests {
     }
     #expect(wrong.reduce(0, +) == 0)
     #expect(codec.mostLive <= decoders)
-    // Without waiting for each other it would be half a pass for each read.
-    #expect(stream.decoded <= UInt64(reads * blocks * Self.block))
+    // Without waiting for each other it would be half a pass for each read: 96.
+    #expect(stream.decoded <= UInt64(20 * blocks * Self.block))
   }
 
   /// Who asks for what is behind all decoders is not kept waiting by one who goes on and on.

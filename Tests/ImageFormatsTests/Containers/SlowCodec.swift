@@ -10,7 +10,7 @@ enum CursorMemory {
   static func atMost(_ count: Int) -> Int { DecodingPasses.mostMemory / count }
 }
 
-/// A stream that can be decoded from its start only. Each byte of block N is N, but block 1 is zeros; a block
+/// A stream that can be decoded from its start only. Each byte of block N is N, but blocks 0 and 1 are zeros; a block
 /// takes a moment.
 final class SlowCodec: StreamCodec {
   let blocks: Int
@@ -75,7 +75,7 @@ final class SlowCodec: StreamCodec {
       if let damage = codec.damage, position + UInt64(buffer.byteCount) > damage {
         throw DiskError(.malformed, "is damaged here", path: "stream", offset: position)
       }
-      if position % SeekableStream.blockSize == 0 { usleep(200) }
+      if position % SeekableStream.blockSize == 0 { usleep(1000) }
       let left = min(codec.size, (block + 1) * SeekableStream.blockSize) - position
       let count = Int(min(UInt64(buffer.byteCount), left))
       buffer.withUnsafeMutableBytes { bytes in
