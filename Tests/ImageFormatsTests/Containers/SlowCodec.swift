@@ -47,7 +47,7 @@ final class SlowCodec: StreamCodec {
     } catch {
       return false
     }
-    return bytes.allSatisfy { $0 == Self.byte(index) }
+    return bytes == [UInt8](repeating: Self.byte(index), count: bytes.count)
   }
 
   func cursor(
