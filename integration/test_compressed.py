@@ -340,3 +340,52 @@ def test_map_says_compressed(home):
     run("xz -0 disk.img")
     found, = json.loads(run("platter map --json disk.img.xz").out)["ranges"]
     assert found["type"] == "compressed" and found["length"] == MIB and "fileOffset" not in found
+
+
+def streams(mnt):
+    now = status(mnt)
+    return now["spill"], now["containers"][0]["bytesDecoded"]
+
+
+@pytest.mark.parametrize("tool", ["xz -0 -T1 -c", "zstd -q -c"])
+def test_spill(tool, home):
+    """What was decoded once is not decoded again, and nothing is left of where it was."""
+    size = 24 * MIB
+    (home / "disk.img").write_bytes(noise(8, size // 2) + bytes(MIB) + noise(9, size // 2 - MIB))
+    content = (home / "disk.img").read_bytes()
+    run(f"{tool} disk.img > packed")
+    # As in a random order: the far end first.
+    places = [(7 * step % 24) * MIB + 4096 for step in range(23, -1, -1)]
+    with mounted("packed", "--cache=none --cache-size=1M --spill=64M") as mnt:
+        for _ in range(4):
+            for place in places:
+                assert read_at(mnt / "disk", place, 4096) == content[place:place + 4096]
+        # What came by faster than it could be written is not there.
+        assert eventually(lambda: size // 2 <= streams(mnt)[0]["bytes"] <= size - MIB)
+        spill, decoded = streams(mnt)
+        assert spill["capacity"] == 64 * MIB and "failure" not in spill
+        for place in places:
+            assert read_at(mnt / "disk", place, 4096) == content[place:place + 4096]
+        after, again = streams(mnt)
+        # Less than one pass; without, it is one for every two or three of these places.
+        assert again - decoded <= size
+        assert after["reads"] >= spill["reads"] + len(places) // 2
+        daemon = json.loads((mnt / "status.json").read_text())["daemonPid"]
+        files = [os.readlink(f"/proc/{daemon}/fd/{name}")
+                 for name in os.listdir(f"/proc/{daemon}/fd")]
+        file, = [name for name in files if "/platter-spill-" in name]
+        assert file.endswith(" (deleted)") and not os.path.exists(file.removesuffix(" (deleted)"))
+
+
+def test_spill_is_bounded(home):
+    (home / "disk.img").write_bytes(noise(10, 12 * MIB))
+    run("xz -0 -T1 disk.img && truncate -s 4M plain.img")
+    with mounted("disk.img.xz", "--cache=none --cache-size=1M --spill=3M") as mnt:
+        for step in range(36):
+            assert len(read_at(mnt / "disk", 5 * step % 12 * MIB, 4096)) == 4096
+        spill, _ = streams(mnt)
+        assert 0 < spill["bytes"] <= 3 * MIB
+    with mounted("plain.img", "--spill") as mnt:
+        now = status(mnt)
+        assert "spill" not in now
+        assert any("--spill has nothing to do" in note for note in now["notes"])

@@ -17,6 +17,8 @@ public struct ImageOptions: Sendable, Hashable {
   public var needsExactSize = true
   /// Where it is kept what was found out of compressed streams; nil to keep nothing.
   public var indexFolder: String? = CacheFolder.standard
+  /// `--spill`: how many bytes of decoded streams a file without a name may keep; nil for no file.
+  public var spillSize: UInt64?
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],
@@ -47,6 +49,8 @@ public struct OpenImage: Sendable {
   public let snapshots: [DiskSnapshot]
   /// What was decoded of it and its snapshots.
   public let blocks: BlockCache
+  /// What was decoded of the containers and is in a file; nil where nothing is kept so.
+  public let spill: SpillSpace?
 
   /// Opens the image at `path`, with all the files that belong to it.
   ///
@@ -55,12 +59,23 @@ public struct OpenImage: Sendable {
   public init(path: String, options: ImageOptions = ImageOptions()) throws(DiskError) {
     let blocks = BlockCache(capacity: options.cacheSize)
     self.blocks = blocks
-    let chain = try ImageChain(path: path, options: options, blocks)
+    let spill = options.spillSize.map { size in
+      SpillSpace(capacity: size) { () throws(DiskError) in
+        try NamelessFiles().make(for: "spill")
+      }
+    }
+    let chain = try ImageChain(path: path, options: options, blocks, spill)
     containers = chain.levels.flatMap(\.containers)
     let longestWay = containers.longestWay
+    self.spill = containers.isEmpty ? nil : spill
+    let spillNote = spill.flatMap { [containers] _ in
+      containers.isEmpty
+        ? "--spill has nothing to do: it is for what is in gzip, xz, zstd, bzip2, LZ4 or ZIP"
+        : NamelessFiles().remark(on: "decoded bytes are")
+    }
     let snapshots = DiskSnapshot.all(of: chain, blocks, longestWay: longestWay)
     self.path = path
-    notes = chain.notes
+    notes = chain.notes + [spillNote].compactMap(\.self)
     // Said once: what is a warning is among the notes.
     let remark = chain.levels[0].remark
     self.remark = remark.flatMap { chain.notes.contains($0) ? nil : $0 }

@@ -27,6 +27,7 @@ final class MountedImage: Sendable {
   let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
   private let blocks: BlockCache
+  private let spill: SpillSpace?
   private let containers: [OpenedContainer]
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
@@ -63,6 +64,8 @@ final class MountedImage: Sendable {
     self.request = request
     self.activity = activity
     blocks = image.blocks
+    spill = image.spill
+    spill?.whenItFails { activity.didRefuse("nothing more is kept by --spill: \($0)") }
     containers = image.containers
     self.image = image
     let source = try WritableDisk(image, request: request)
@@ -261,6 +264,7 @@ final class MountedImage: Sendable {
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
+      spill: (spill?.figures).map(MountStatus.Spill.init),
       containers: containers.map(MountStatus.Container.init),
       notes: (now.notes ?? notes) + containerNotes)
   }

@@ -31,7 +31,15 @@ final class DecodedStorage: Storage {
         .truncated, "the decoded bytes end before those that belong here", path: path,
         offset: offset.bytes)
     }
-    try disk.read(at: DiskOffset(offset.bytes), into: &buffer)
+    do throws(DiskError) {
+      try disk.read(at: DiskOffset(offset.bytes), into: &buffer)
+    } catch {
+      // What was decoded before can be decoded again.
+      guard let spilled = stream.spilled, error.path == spilled.path, spilled.isLost else {
+        throw error
+      }
+      try disk.read(at: DiskOffset(offset.bytes), into: &buffer)
+    }
   }
 
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
@@ -61,7 +69,8 @@ final class DecodedStorage: Storage {
   }
 }
 
-/// A compressed stream as a layer: all of it is in encoded blocks.
+/// A compressed stream as a layer: all of it is in encoded blocks, but for those that were decoded into a
+/// file.
 private final class StreamLayer: ImageLayer {
   private let stream: SeekableStream
 
@@ -75,8 +84,10 @@ private final class StreamLayer: ImageLayer {
   func extent(at offset: DiskOffset, limit: UInt64) throws(DiskError) -> Extent {
     let index = offset.bytes / SeekableStream.blockSize
     let within = offset.bytes % SeekableStream.blockSize
-    return Extent(
-      .encoded(stream, index: index, at: Int(within)),
-      length: UInt64(stream.decodedBytes(of: index)) - within)
+    let length = UInt64(stream.decodedBytes(of: index)) - within
+    if let spilled = stream.spilled, spilled.has(index) {
+      return Extent(.stored(spilled, at: FileOffset(offset.bytes)), length: length)
+    }
+    return Extent(.encoded(stream, index: index, at: Int(within)), length: length)
   }
 }

@@ -64,6 +64,9 @@ public final class OpenedContainer: Sendable {
   /// where nobody is on one.
   public var progress: (decoded: UInt64, target: UInt64?)? { activity.progress }
 
+  /// How many bytes its decoders gave since it was opened, those too that nobody wanted.
+  public var bytesDecoded: UInt64 { storage.stream.decoded }
+
   /// Ends what is being decoded with an error (EINTR), and all that is asked for from now on.
   public func cancel() { activity.cancel() }
 
@@ -129,7 +132,9 @@ extension OpenedContainer {
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
       source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity,
-      unpacking.blocks.memory)
+      unpacking.blocks.memory,
+      spilled: try unpacking.spill.map { (space) throws(DiskError) in try SpilledBlocks(in: space) }
+    )
     return OpenedContainer(
       container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity,
       guesses: notes)

@@ -16,9 +16,13 @@ final class PassedBlocks: Sendable {
 
   init(_ memory: DecodingMemory) { claim = memory.claim(0) }
 
-  /// Whether to keep blocks that lie between a decoder and its target.
-  func isWorthwhile(distance: UInt64, toEntry: UInt64) -> Bool {
-    distance >= SeekableStream.blockSize && toEntry > 2 * Self.reach
+  /// From where on to keep what a decoder comes by on its way from `start` to `target`, which is `toEntry`
+  /// behind its entry point; `target` where nothing.
+  func first(from start: UInt64, to target: UInt64, toEntry: UInt64) -> UInt64 {
+    guard target - start >= SeekableStream.blockSize, toEntry > Self.reach else {
+      return target
+    }
+    return target - min(target, Self.reach)
   }
 
   func keep(_ bytes: [UInt8], _ index: UInt64) {

@@ -8,6 +8,8 @@ struct Unpacking {
   var needsSize: Bool
   /// As `ImageOptions.indexFolder`.
   let indexFolder: String?
+  /// Takes what is decoded, so that it is not decoded again; nil to keep only what `blocks` does.
+  var spill: SpillSpace?
 
   /// What is inside `storage`, and what was around it, outermost first; `storage` itself where nothing
   /// is. What fits an image format is that, whatever it begins with.
