@@ -8,6 +8,7 @@ internal import CLZ4
   public static let windowSize = 65536
 
   private let context: OpaquePointer
+  public private(set) var given: UInt64 = 0
 
   /// At a frame's start; nil where there is no memory.
   public init?() {
@@ -36,6 +37,7 @@ internal import CLZ4
       }
     }
     guard LZ4F_isError(result) == 0 else { throw .damaged }
+    given += UInt64(step.given)
     step.isAtEnd = result == 0
     return step
   }

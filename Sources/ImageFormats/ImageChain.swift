@@ -70,7 +70,8 @@ struct ImageChain {
   ///   than `deepest`; `invalidRequest` for more parents given than there are.
   init(path: String, options: ImageOptions, _ blocks: BlockCache) throws(DiskError) {
     unpacking = Unpacking(
-      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder)
+      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder,
+      knownSizes: options.knownSizes)
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
     let top = try ImageSource(path: path, format: options.format, unpacking)

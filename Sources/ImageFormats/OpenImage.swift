@@ -17,6 +17,9 @@ public struct ImageOptions: Sendable, Hashable {
   public var needsExactSize = true
   /// Where it is kept what was found out of compressed streams; nil to keep nothing.
   public var indexFolder: String? = CacheFolder.standard
+  /// What streams decode to, by path and by how many containers are around them, for those who went
+  /// through them to their ends before.
+  var knownSizes: [String: [Int: UInt64]] = [:]
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],

@@ -2,12 +2,17 @@ internal import DiskCore
 
 /// The decoded bytes of a compressed file, as a file: what is inside is probed and opened like any
 /// other. Its parts are the files that are stored, which is what is locked and recorded.
-final class DecodedStorage: Storage {
+final class DecodedStorage: VerifiableStream {
   let stream: SeekableStream
+  /// The container's name.
+  let streamName: String
   private let disk: Disk
 
   /// - Parameter blocks: the open image's.
-  init(_ stream: SeekableStream, _ blocks: BlockCache) throws(DiskError) {
+  init(
+    _ stream: SeekableStream, _ streamName: String, _ blocks: BlockCache
+  ) throws(DiskError) {
+    self.streamName = streamName
     self.stream = stream
     disk = try Disk(layers: [StreamLayer(stream)], blocks: blocks)
   }
@@ -25,6 +30,12 @@ final class DecodedStorage: Storage {
         offset: offset.bytes)
     }
     try disk.read(at: DiskOffset(offset.bytes), into: &buffer)
+  }
+
+  func verify(
+    _ findings: StreamFindings, _ workers: Workers, advance: @escaping @Sendable (UInt64) -> Void
+  ) {
+    stream.check(findings, workers, advance: advance)
   }
 
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {

@@ -1,4 +1,4 @@
-internal import DiskCore
+public import DiskCore
 
 /// A container around an image, opened.
 public final class OpenedContainer: Sendable {
@@ -33,6 +33,9 @@ public final class OpenedContainer: Sendable {
   public var isSizeExact: Bool {
     storage.stream.points.end.map { $0 == storage.size } ?? isSizeStated
   }
+
+  /// For who checks all of it.
+  public var stream: any VerifiableStream { storage }
 
   /// How far a long way through the stream is, in decoded bytes; nil where nobody is on one.
   public var progress: (decoded: UInt64, target: UInt64)? { activity.progress }
@@ -95,13 +98,16 @@ extension OpenedContainer {
       index = KeptIndex(of: source, as: container.name, in: folder)
     }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
+    if let end = unpacking.knownSizes[source.path]?[depth], !stream.points.isComplete {
+      stream.points.setEnd(end, trailing: 0)
+    }
     let activity = StreamActivity { [index] in index?.save($0) }
     let (size, notes) = try StreamMeasure(stream, source, activity).size(
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
       source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity)
     return OpenedContainer(
-      container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity, notes)
+      container.name, stream, try DecodedStorage(seekable, container.name, unpacking.blocks), activity, notes)
   }
 }
 

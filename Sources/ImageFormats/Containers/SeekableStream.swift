@@ -18,11 +18,11 @@ final class SeekableStream: BlockDecoder {
   /// Whether the last block is an error where the stream goes on behind it: for those who would
   /// otherwise take a part for the whole.
   private let isStrict: Bool
-  private let codec: any StreamCodec
+  let codec: any StreamCodec
   private let cursors: CursorPool
   private let passed = PassedBlocks()
   private let damage = Mutex<[Damage]>([])
-  private let activity: StreamActivity
+  let activity: StreamActivity
 
   /// What cannot be decoded because of something before it or in it.
   private struct Damage: Sendable {
@@ -84,7 +84,7 @@ final class SeekableStream: BlockDecoder {
       try codec.cursor(
         at: point,
         length: points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil,
-        points)
+        points, nil)
     }
     do throws(DiskError) {
       var given = 0

@@ -8,6 +8,8 @@ struct Unpacking {
   let needsSize: Bool
   /// As `ImageOptions.indexFolder`.
   let indexFolder: String?
+  /// As `ImageOptions.knownSizes`.
+  var knownSizes: [String: [Int: UInt64]] = [:]
 
   /// What is inside `storage`, and what was around it, outermost first; `storage` itself where nothing
   /// is. What fits an image format is that, whatever it begins with.

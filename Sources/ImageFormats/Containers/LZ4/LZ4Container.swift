@@ -34,9 +34,9 @@ struct LZ4Codec: StreamCodec {
   var cursorMemory: Int { 9 << 20 }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    try LZ4Cursor(source, at: point, points)
+    try LZ4Cursor(source, at: point, points, findings)
   }
 }
 

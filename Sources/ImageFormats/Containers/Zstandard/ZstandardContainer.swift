@@ -48,12 +48,12 @@ struct ZstandardCodec: StreamCodec {
   var cursorMemory: Int { 9 << 20 }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    DecoderCursor(source, at: point, length: length, of: "a zstd frame") {
-      (input, position) throws(DiskError) -> (any StreamDecoder)? in
+    DecoderCursor(source, at: point, length: length, of: "a zstd frame", findings) {
+      (input, position) throws(DiskError) -> DecoderCursor.Part? in
       // Behind the last frame whatever is there is not of the stream.
-      let magic = ByteReader(Array(try input.peek(4)))
+      let magic = ByteReader(Array(try input.peek(5)))
       guard let value = try? magic.u32(at: 0),
         value == ZstandardFrames.magic || ZstandardFrames.isSkippable(value)
       else { return nil }
@@ -63,7 +63,9 @@ struct ZstandardCodec: StreamCodec {
       guard let decoder = ZstandardStream() else {
         throw DiskError(.unavailable, "no memory for a zstd decoder", path: input.storage.path)
       }
-      return decoder
+      // RFC 8878, section 3.1.1.1.1.5: bit 2 of the frame header's descriptor.
+      let hasChecksum = value == ZstandardFrames.magic && ((try? magic.u8(at: 4)) ?? 0) & 4 != 0
+      return (decoder, hasChecksum ? "frame content XXH64" : nil)
     }
   }
 }
