@@ -73,7 +73,7 @@ struct VerifyReport: Encodable {
     if compressedBlocks > 0 { lines.append("  \(compressedBlocks) compressed blocks decoded") }
     for name in withoutChecksums {
       lines.append(
-        "  \(name): has no checksums: only that every block can be read was checked")
+        "  \(name): no checksums of its own: only that every block can be read was checked")
     }
     lines += notes.map { "note: \(printable($0))" }
     guard !clean else { return lines.joined(separator: "\n") + "\n  no damage found\n" }

@@ -35,6 +35,9 @@ public final class StreamFindings: Sendable {
     }
   }
 
+  /// A checksum could not be compared: what it is of cannot be decoded.
+  public func unread(_ kind: String) { state.withLock { $0.counts.add(kind, unreadable: 1) } }
+
   /// Content that cannot be decoded.
   public func unreadable(_ range: Range<UInt64>, _ error: DiskError) {
     state.withLock { Self.add(Fault(kind: .unreadable, range: range, error: error), &$0) }

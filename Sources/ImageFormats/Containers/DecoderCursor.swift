@@ -113,7 +113,11 @@ extension DecoderCursor {
     position = end
     left = left.map { $0 - min($0, UInt64(given)) }
     // Nothing but what belongs to the checksum follows the last byte.
-    guard let check = part.check, failure == .wrongChecksum || left == 0 else { return nil }
+    guard let check = part.check else { return nil }
+    guard failure == .wrongChecksum || left == 0 else {
+      findings.unread(check)
+      return nil
+    }
     findings.wrong(
       check, over: partStart..<end, input.failure(.wrongChecksum, in: what, at: place))
     input.skip(UInt64(part.decoder.nextInput ?? 0))

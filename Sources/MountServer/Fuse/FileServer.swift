@@ -186,7 +186,10 @@ final class FileServer: Sendable {
         unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
       } catch {
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
-        guard readable > 0 else { return fail(request, error) }
+        guard readable > 0 else {
+          activity.didFail(error) { window.unreadableBlock(at: start, count: UInt64(count)) }
+          return request.reply(errno: error.errno)
+        }
         unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
       }
     }

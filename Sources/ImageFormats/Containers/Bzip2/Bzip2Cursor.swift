@@ -94,11 +94,14 @@ internal import DiskCore
   private func passWrongChecksum(of decoder: Bzip2Stream) throws(DiskError) -> Int {
     let end = blockStart + decoder.given
     guard let findings, end > blockStart else {
+      findings?.unread("block CRC-32")
       throw malformed("a bzip2 block is damaged", at: blockPlace)
     }
     findings.wrong(
       "block CRC-32", over: blockStart..<end,
-      malformed("the checksum of a bzip2 block is wrong", at: blockPlace))
+      malformed(
+        "the checksum of a bzip2 block is wrong; its length, and so the place of what is behind it, can "
+          + "be wrong too", at: blockPlace))
     let given = Int(end - position)
     position = end
     self.decoder = nil

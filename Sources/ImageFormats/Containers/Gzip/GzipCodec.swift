@@ -73,7 +73,10 @@ struct GzipCodec: StreamCodec {
       do throws(DecodingFailure) {
         step = try input.step(inflating, into: &piece)
       } catch {
-        if findings != nil { position = memberStart + inflating.given }
+        if let findings {
+          position = memberStart + inflating.given
+          for kind in ["member CRC-32", "member length"] { findings.unread(kind) }
+        }
         throw input.malformed("the deflate data is damaged", at: place)
       }
       if step.given > 0 {

@@ -154,6 +154,7 @@ internal import DiskCore
     do throws(DecodingFailure) {
       step = try input.step(decoder, into: &piece, atMost: left)
     } catch {
+      if !isEnding, frame.contentChecksumSize > 0 { findings?.unread("frame content checksum") }
       guard isEnding else { throw input.failure(error, in: "an LZ4 block", at: begin) }
       try findings.compare(
         false, "frame content checksum", over: frameStart..<position,

@@ -76,7 +76,10 @@ struct ZIPDeflateCodec: StreamCodec {
       do throws(DecodingFailure) {
         step = try input.step(inflating, into: &piece, atMost: left)
       } catch {
-        if findings != nil { position = inflating.given }
+        if let findings {
+          position = inflating.given
+          findings.unread("member CRC-32")
+        }
         throw input.malformed("the deflate data is damaged", at: place)
       }
       if step.given > 0 {
@@ -86,6 +89,7 @@ struct ZIPDeflateCodec: StreamCodec {
         done += step.given
       }
       if position > member.size {
+        findings?.unread("member CRC-32")
         throw input.malformed("the member holds more than the \(member.size) bytes it should")
       }
       if step.isAtEnd {
@@ -105,6 +109,7 @@ struct ZIPDeflateCodec: StreamCodec {
   private func checkEnd() throws(DiskError) {
     isAtEnd = true
     guard position == member.size else {
+      findings?.unread("member CRC-32")
       throw input.malformed(
         "the member holds \(position) bytes in place of \(member.size)")
     }
