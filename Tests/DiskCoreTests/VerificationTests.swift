@@ -46,6 +46,7 @@ final class CountedProgress: VerificationProgress {
     #expect(
       places(report) == [
         "0: 69632+4096 at 69632 ×1", "0: 1044480+8192 at 1044480 ×2",
+        "0: 5238784+4096 at 5238784 ×1",
       ])
   }
 
@@ -61,7 +62,7 @@ final class CountedProgress: VerificationProgress {
   }
 
   @Test func unreadableExtentsAndBlocks() throws {
-    let decoder = ScrambledOrDamaged()
+    let decoder = EveryOtherDamaged()
     let error = DiskError(.malformed, "is bad", path: "x", offset: 7)
     let layer = ScriptedLayer([
       .init(.encoded(decoder, index: 0, at: 0), 4096),
@@ -72,7 +73,7 @@ final class CountedProgress: VerificationProgress {
     ])
     let report = try report([layer])
     #expect(report.blocks == 4)
-    #expect(places(report) == ["0: 4096+8292 at 4096 ×3"] || places(report).count == 2)
+    #expect(places(report) == ["0: 4096+8292 at 4096 ×3"])
     #expect(report.checks.map { "\($0.kind) \($0.right) \($0.unreadable)" } == ["block sum 2 2"])
   }
 
@@ -91,8 +92,9 @@ final class CountedProgress: VerificationProgress {
       ])
     #expect(report.checks.map { [$0.right, $0.wrong, $0.unreadable] } == [[1, 2, 1]])
     #expect(
-      places(report) == ["0: 0+200 at 0 ×1", "0: 300+1 at 0 ×1", "0: - at 8000 ×1", "0: - at 10 ×1"]
-        || places(report).count == 4)
+      places(report) == [
+        "0: 0+200 at 0 ×1", "0: 300+1 at 0 ×1", "0: - at 10 ×1", "0: - at 8000 ×1",
+      ])
     #expect(report.damage.contains { $0.fileOffset == 10 && $0.fileLength == 30 })
     #expect(report.damage.contains { $0.kind == .unreadable && $0.range == nil })
   }
@@ -118,7 +120,7 @@ private struct Sum: RunningChecksum {
 }
 
 /// Blocks of zeros, of which odd ones are damaged.
-private final class ScrambledOrDamaged: BlockDecoder {
+private final class EveryOtherDamaged: BlockDecoder {
   let source: any Storage = MemoryStorage([], path: "x")
 
   func decodedBytes(of index: UInt64) -> Int { 4096 }

@@ -110,7 +110,6 @@ import Testing
     #expect(report.damage[0].stream == "zip")
   }
 
-  /// The first gives its sum for both: a table, and each block.
   @Test(
     .enabled(if: SharedImages.exist, "the shared images are not here"),
     arguments: ["compression-bz2.dmg", "ext2.qcow2", "hello-world.img.gz", "streamOptimized.vmdk"])
