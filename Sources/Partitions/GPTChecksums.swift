@@ -10,7 +10,8 @@ extension PartitionTable {
     let last = geometry.sectorCount - min(geometry.sectorCount, 1)
     // Where the disk was cut short, there is no copy to check.
     let backup = primary.alternate.map { $0 <= last ? $0 : nil } ?? last
-    return primary.checksums + (backup.map { GPTSector(at: $0, geometry, "backup").checksums } ?? [])
+    return primary.checksums
+      + (backup.map { GPTSector(at: $0, geometry, "backup").checksums } ?? [])
   }
 
   private static func promisesGPT(_ window: Window) -> Bool {

@@ -96,7 +96,9 @@ extension VerifyReport.Place {
     fileLength = damage.fileLength
     container = damage.stream
     containerOffset = damage.streamRange?.lowerBound
-    containerLength = damage.streamRange.flatMap { $0.isEmpty ? nil : $0.upperBound - $0.lowerBound }
+    containerLength = damage.streamRange.flatMap {
+      $0.isEmpty ? nil : $0.upperBound - $0.lowerBound
+    }
     count = damage.count
     reason = damage.reason
   }

@@ -79,7 +79,8 @@ final class CountedProgress: VerificationProgress {
 
   @Test func wrongChecksums() throws {
     let storage = MemoryStorage([UInt8](repeating: 1, count: 8192))
-    func sum(_ name: String, _ parts: [RecordedChecksum.Part], _ value: UInt32) -> RecordedChecksum {
+    func sum(_ name: String, _ parts: [RecordedChecksum.Part], _ value: UInt32) -> RecordedChecksum
+    {
       RecordedChecksum("sum", name: name, of: parts, is: .known(value), by: { Sum() })
     }
     let report = try report(

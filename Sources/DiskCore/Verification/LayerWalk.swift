@@ -100,7 +100,11 @@ struct LayerWalk {
     var high = alreadyRead.count
     while low < high {
       let middle = (low + high) / 2
-      if alreadyRead[middle].upperBound < range.upperBound { low = middle + 1 } else { high = middle }
+      if alreadyRead[middle].upperBound < range.upperBound {
+        low = middle + 1
+      } else {
+        high = middle
+      }
     }
     return low < alreadyRead.count && alreadyRead[low].lowerBound <= range.lowerBound
   }

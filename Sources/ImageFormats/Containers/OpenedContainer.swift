@@ -107,7 +107,8 @@ extension OpenedContainer {
     let seekable = SeekableStream(
       source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity)
     return OpenedContainer(
-      container.name, stream, try DecodedStorage(seekable, container.name, unpacking.blocks), activity, notes)
+      container.name, stream, try DecodedStorage(seekable, container.name, unpacking.blocks),
+      activity, notes)
   }
 }
 

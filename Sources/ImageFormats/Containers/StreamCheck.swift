@@ -80,7 +80,8 @@ private struct SectionPass {
 extension StreamFindings? {
   /// Tells who checks the stream whether a checksum was right, or throws where nobody does.
   func compare(
-    _ isRight: Bool, _ kind: String, over range: Range<UInt64>, _ error: @autoclosure () -> DiskError
+    _ isRight: Bool, _ kind: String, over range: Range<UInt64>,
+    _ error: @autoclosure () -> DiskError
   ) throws(DiskError) {
     guard let self else {
       if isRight { return }
