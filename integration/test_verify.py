@@ -151,9 +151,9 @@ def test_named_once_in_the_log(kind, home):
         assert eventually(lambda: os.path.exists("mnt/disk"), within=10)
         status = json.loads((home / "mnt/status.json").read_text())
         for _ in range(2):
-            for at in range(0, os.stat("mnt/disk").st_size, 65536):
+            for at in range(0, os.stat("mnt/disk").st_size, 4096):
                 try:
-                    read_at("mnt/disk", at, 4096)
+                    read_at("mnt/disk", at, 512)
                 except OSError as error:
                     assert error.errno == errno.EIO
                     failed += 1

@@ -88,16 +88,21 @@ struct ChecksumComparison {
     let name = checksum.name.isEmpty ? "" : " of '\(printable(checksum.name))'"
     let reason = "the \(checksum.kind)\(name) is wrong"
     var ranges: [Range<UInt64>] = []
+    // Bytes that stand for the checksum's own field leave a gap of their length.
+    var gap: UInt64 = 0
     var stored: (storage: any Storage, range: Range<UInt64>)?
     for part in checksum.parts {
       switch part {
-      case .bytes: break
+      case .bytes(let bytes): gap = UInt64(bytes.count)
       case .disk(let range):
-        if let last = ranges.last, last.upperBound == range.lowerBound {
+        if let last = ranges.last, last.upperBound <= range.lowerBound,
+          range.lowerBound - last.upperBound <= gap
+        {
           ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
         } else if !range.isEmpty {
           ranges.append(range)
         }
+        gap = 0
       case .stored(let storage, let range):
         let known = stored?.range ?? range
         stored = (
