@@ -12,6 +12,7 @@ internal import CLZ4
   public static func memory(largestBlock: Int) -> Int { 2 * largestBlock + 2 * windowSize }
 
   private let context: OpaquePointer
+  public private(set) var given: UInt64 = 0
 
   /// At a frame's start; nil where there is no memory.
   public init?() {
@@ -40,6 +41,7 @@ internal import CLZ4
       }
     }
     guard LZ4F_isError(result) == 0 else { throw .damaged }
+    given += UInt64(step.given)
     step.isAtEnd = result == 0
     return step
   }

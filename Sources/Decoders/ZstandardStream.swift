@@ -13,6 +13,11 @@ internal import CZstd
   }
 
   private let context: OpaquePointer
+  public private(set) var given: UInt64 = 0
+  /// What libzstd said it would best be given next.
+  private var hint = 5
+  /// Whether there may be more to give without any input.
+  private var isFull = false
 
   /// At a frame's start; nil where there is no memory.
   public init?() {
@@ -24,6 +29,10 @@ internal import CZstd
   }
 
   deinit { _ = unsafe ZSTD_freeDCtx(context) }
+
+  /// libzstd gives what it decoded only from a call that does not fail, and asks for a frame's checksum by
+  /// itself (zstd.h, at ZSTD_decompressStream).
+  public var nextInput: Int? { isFull ? 0 : hint }
 
   /// At the end of a frame it can go on with the next one.
   public func step(
@@ -41,10 +50,16 @@ internal import CZstd
       }
     }
     guard ZSTD_isError(left) == 0 else {
-      throw ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge
-        ? .tooLarge : .damaged
+      switch ZSTD_getErrorCode(left) {
+      case ZSTD_error_frameParameter_windowTooLarge: throw .tooLarge
+      case ZSTD_error_checksum_wrong: throw .wrongChecksum
+      default: throw .damaged
+      }
     }
     step.isAtEnd = left == 0
+    given += UInt64(step.given)
+    hint = left
+    isFull = step.given > 0 && step.given == output.byteCount
     return step
   }
 }

@@ -75,7 +75,7 @@ struct ImageChain {
   ) throws(DiskError) {
     unpacking = Unpacking(
       blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder,
-      spill: spill)
+      spill: spill, knownSizes: options.knownSizes)
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
     let top = try ImageSource(path: path, format: options.format, unpacking)

@@ -19,6 +19,9 @@ public struct ImageOptions: Sendable, Hashable {
   public var indexFolder: String? = CacheFolder.standard
   /// `--spill`: how many bytes of decoded streams a file without a name may keep; nil for no file.
   public var spillSize: UInt64?
+  /// What streams decode to, by path and by how many containers are around them, for those who went
+  /// through them to their ends before.
+  var knownSizes: [String: [Int: UInt64]] = [:]
 
   public init(
     format: String? = nil, parents: [String] = [], allowedPaths: [String] = [],

@@ -15,6 +15,6 @@ struct Platter: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       MountCommand.self, UnmountCommand.self, ListCommand.self, InfoCommand.self, MapCommand.self,
-      CatCommand.self, HashCommand.self, OverlayCommand.self,
+      CatCommand.self, HashCommand.self, VerifyCommand.self, OverlayCommand.self,
     ])
 }

@@ -2,13 +2,18 @@ internal import DiskCore
 
 /// The decoded bytes of a compressed file, as a file: what is inside is probed and opened like any
 /// other. Its parts are the files that are stored, which is what is locked and recorded.
-final class DecodedStorage: Storage {
+final class DecodedStorage: VerifiableStream {
   let stream: SeekableStream
+  /// The container's name.
+  let streamName: String
   private let disk: Disk
   private let blocks: BlockCache
 
   /// - Parameter blocks: the open image's.
-  init(_ stream: SeekableStream, _ blocks: BlockCache) throws(DiskError) {
+  init(
+    _ stream: SeekableStream, _ streamName: String, _ blocks: BlockCache
+  ) throws(DiskError) {
+    self.streamName = streamName
     self.stream = stream
     self.blocks = blocks
     disk = try Disk(layers: [StreamLayer(stream)], blocks: blocks)
@@ -16,7 +21,7 @@ final class DecodedStorage: Storage {
 
   /// The same stream with another size.
   func resized(to size: UInt64) throws(DiskError) -> DecodedStorage {
-    try DecodedStorage(stream.resized(to: size), blocks)
+    try DecodedStorage(stream.resized(to: size), streamName, blocks)
   }
 
   var path: String { stream.source.path }
@@ -40,6 +45,12 @@ final class DecodedStorage: Storage {
       }
       try disk.read(at: DiskOffset(offset.bytes), into: &buffer)
     }
+  }
+
+  func verify(
+    _ findings: StreamFindings, _ workers: Workers, advance: @escaping @Sendable (UInt64) -> Void
+  ) {
+    stream.check(findings, workers, advance: advance)
   }
 
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {

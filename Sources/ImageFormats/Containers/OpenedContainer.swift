@@ -1,4 +1,4 @@
-internal import DiskCore
+public import DiskCore
 internal import Synchronization
 
 /// A container around an image, opened.
@@ -56,6 +56,9 @@ public final class OpenedContainer: Sendable {
   public var isSizeExact: Bool {
     storage.stream.points.end.map { $0 == storage.size } ?? isSizeStated
   }
+
+  /// For who checks all of it.
+  public var stream: any VerifiableStream { storage }
 
   /// How many bytes must be decoded at most before one of the stream's can be read.
   public var longestWay: UInt64 { storage.longestWay }
@@ -127,6 +130,9 @@ extension OpenedContainer {
       index = KeptIndex(of: source, as: outer.map(\.name) + [container.name], in: folder)
     }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
+    if let end = unpacking.knownSizes[source.path]?[outer.count], !stream.points.isComplete {
+      stream.points.setEnd(end, trailing: 0)
+    }
     let activity = StreamActivity(interruption) { [index] in index?.save($0) }
     let (size, notes) = try StreamMeasure(stream, source, activity).size(
       isNeeded: unpacking.needsSize)
@@ -136,8 +142,8 @@ extension OpenedContainer {
       spilled: try unpacking.spill.map { (space) throws(DiskError) in try SpilledBlocks(in: space) }
     )
     return OpenedContainer(
-      container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity,
-      guesses: notes)
+      container.name, stream, try DecodedStorage(seekable, container.name, unpacking.blocks),
+      activity, guesses: notes)
   }
 }
 

@@ -17,8 +17,9 @@ final class SeekableStream: BlockDecoder {
   private let isStrict: Bool
   private let reader: StreamReader
   private let passed: PassedBlocks
-  private let activity: StreamActivity
+  let activity: StreamActivity
   var points: EntryPoints { reader.points }
+  var codec: any StreamCodec { reader.codec }
 
   convenience init(
     _ source: any Storage, size: UInt64, _ codec: any StreamCodec, _ points: EntryPoints,

@@ -49,7 +49,7 @@ struct StreamMeasure {
     var head: [UInt8] = []
     var cursor: (any StreamCursor)?
     do throws(DiskError) {
-      let live = try stream.codec.cursor(at: point, length: nil, points)
+      let live = try stream.codec.cursor(at: point, length: nil, points, nil)
       cursor = live
       var scratch = [UInt8](repeating: 0, count: SeekableStream.piece)
       defer { activity.progress(nil) }

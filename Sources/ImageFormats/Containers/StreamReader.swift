@@ -7,7 +7,7 @@ final class StreamReader: Sendable {
   let points: EntryPoints
   let damage = StreamDamage()
   private let source: any Storage
-  private let codec: any StreamCodec
+  let codec: any StreamCodec
   private let passes: DecodingPasses
   private let passed: PassedBlocks
   private let spilled: SpilledBlocks?
@@ -126,7 +126,7 @@ final class StreamReader: Sendable {
     // More of them can be known by now.
     let (point, next) = points.last(before: offset)
     let length = points.isComplete ? (next ?? points.end).map { $0 - point.decoded } : nil
-    passes.begin(pass, with: try codec.cursor(at: point, length: length, points))
+    passes.begin(pass, with: try codec.cursor(at: point, length: length, points, nil))
   }
 
   /// Goes on to `offset`; what comes before it is for those who wait for it, for those who will ask for it

@@ -10,6 +10,8 @@ struct Unpacking {
   let indexFolder: String?
   /// Takes what is decoded, so that it is not decoded again; nil to keep only what `blocks` does.
   var spill: SpillSpace?
+  /// As `ImageOptions.knownSizes`.
+  var knownSizes: [String: [Int: UInt64]] = [:]
 
   /// What is inside `storage`, and what was around it, outermost first; `storage` itself where nothing
   /// is. What fits an image format is that, whatever it begins with.

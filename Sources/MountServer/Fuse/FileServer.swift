@@ -223,7 +223,7 @@ final class FileServer: Sendable {
           return .failed(EINTR)
         }
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
-        activity.didFail(error)
+        activity.didFail(error) { window.unreadableBlock(at: start, count: UInt64(count)) }
         guard readable > 0 else { return .failed(error.errno) }
         return .bytes(readable)
       }

@@ -14,6 +14,7 @@ internal import DiskCore
   private(set) var position: UInt64
   private let source: any Storage
   private let points: EntryPoints
+  private let findings: StreamFindings?
   /// Bytes of the file from `base` on.
   private var bytes: [UInt8] = []
   private var base: UInt64
@@ -32,8 +33,15 @@ internal import DiskCore
   private var blockPlace: UInt64 = 0
   /// How many bytes of the file were read since the last that was decoded.
   private var empty: UInt64 = 0
+  /// In decoded bytes: where the stream and the block began.
+  private var streamStart: UInt64
+  private var blockStart: UInt64 = 0
 
-  init(_ source: any Storage, at point: EntryPoint, _ points: EntryPoints) {
+  init(
+    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints, _ findings: StreamFindings?
+  ) {
+    self.findings = findings
+    streamStart = point.decoded
     self.source = source
     self.points = points
     position = point.decoded
@@ -67,7 +75,8 @@ internal import DiskCore
         step = try decoder.step(
           unsafe block.span.bytes.extracting(taken..<block.count), into: &piece)
       } catch {
-        throw malformed("a bzip2 block is damaged", at: blockPlace)
+        done += try passWrongChecksum(of: decoder)
+        continue
       }
       taken += step.taken
       done += step.given
@@ -75,11 +84,33 @@ internal import DiskCore
       if step.given > 0 { empty = 0 }
       if step.isAtEnd {
         self.decoder = nil
+        findings?.right("block CRC-32")
       } else if step.given == 0, taken == block.count {
         throw malformed("a bzip2 block is damaged", at: blockPlace)
       }
     }
     return done
+  }
+
+  /// A block gives its bytes before its checksum is compared, and none where it cannot be decoded: one
+  /// that gave some is all there, and where somebody checks the stream it goes on behind it.
+  ///
+  /// - Returns: how many bytes the step that failed gave.
+  private func passWrongChecksum(of decoder: Bzip2Stream) throws(DiskError) -> Int {
+    let end = blockStart + decoder.given
+    guard let findings, end > blockStart else {
+      findings?.unread("block CRC-32")
+      throw malformed("a bzip2 block is damaged", at: blockPlace)
+    }
+    findings.wrong(
+      "block CRC-32", over: blockStart..<end,
+      malformed(
+        "the checksum of a bzip2 block is wrong; its length, and so the place of what is behind it, can "
+          + "be wrong too", at: blockPlace))
+    let given = Int(end - position)
+    position = end
+    self.decoder = nil
+    return given
   }
 
   private func malformed(_ message: String, at offset: UInt64? = nil) -> DiskError {
@@ -118,6 +149,7 @@ internal import DiskCore
       }
       self.level = level
       checksum = 0
+      streamStart = position
       hasBegun = true
       place += 32
     }
@@ -129,7 +161,9 @@ internal import DiskCore
     switch magic {
     case Bzip2Bits.blockMagic: try beginBlock(sum)
     case Bzip2Bits.endMagic:
-      guard sum == checksum else { throw malformed("the checksum of a bzip2 stream is wrong") }
+      try findings.compare(
+        sum == checksum, "stream CRC-32", over: streamStart..<position,
+        malformed("the checksum of a bzip2 stream is wrong"))
       place = (place + Bzip2Bits.magicBits + 32 + 7) / 8 * 8
       level = 0
     default: throw malformed("no bzip2 block begins here")
@@ -144,6 +178,7 @@ internal import DiskCore
           decoded: position, stored: stored, detail: UInt64(checksum) << 8 | UInt64(level)))
     }
     blockPlace = stored / 8
+    blockStart = position
     // The block ends where the next magic is: chance alone makes one in 2⁴⁸ bits.
     var searched = Bzip2Bits.magicBits + 32
     var end: Int?

@@ -44,8 +44,8 @@ struct LZ4Codec: StreamCodec {
   let cursorMemory: Int
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    try LZ4Cursor(source, at: point, points)
+    try LZ4Cursor(source, at: point, points, findings)
   }
 }

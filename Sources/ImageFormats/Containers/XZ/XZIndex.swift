@@ -72,16 +72,17 @@ struct XZIndex {
 
   /// As `xz --list` calls them.
   var checkNames: String {
-    checks.sorted().map { check in
-      switch check {
-      case 0: "none"
-      case 1: "CRC32"
-      case 4: "CRC64"
-      case 10: "SHA-256"
-      default: "unknown \(check)"
-      }
+    checks.sorted().map(Self.name(ofCheck:)).joined(separator: " ")
+  }
+
+  static func name(ofCheck check: UInt8) -> String {
+    switch check {
+    case 0: "none"
+    case 1: "CRC32"
+    case 4: "CRC64"
+    case 10: "SHA-256"
+    default: "unknown \(check)"
     }
-    .joined(separator: " ")
   }
 
   /// Zeros behind a stream, a multiple of four of them.

@@ -14,7 +14,7 @@ struct ZIPContainer: ContainerFormat {
     switch member.method {
     case 0:
       return ContainedStream(
-        ZIPStoredCodec(source: source, size: member.size),
+        ZIPStoredCodec(source: source, size: member.size, checksum: member.checksum),
         ZIPStoredCodec.points(data), size: .exact(member.size), details: details)
     case 8:
       return ContainedStream(

@@ -53,15 +53,15 @@ struct ZstandardCodec: StreamCodec {
   let cursorMemory: Int
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
     // One for all frames: making it costs more than a small frame does.
     guard let decoder = ZstandardStream() else {
       throw DiskError(.unavailable, "no memory for a zstd decoder", path: source.path)
     }
     var hasBegun = point.stored == 0
-    return DecoderCursor(source, at: point, length: length, of: "a zstd frame") {
-      (input, position) throws(DiskError) -> (any StreamDecoder)? in
+    return DecoderCursor(source, at: point, length: length, of: "a zstd frame", findings) {
+      (input, position) throws(DiskError) -> DecoderCursor.Part? in
       while true {
         let head = ByteReader(Array(try input.peek(8)))
         let magic = try? head.u32(at: 0)
@@ -84,7 +84,9 @@ struct ZstandardCodec: StreamCodec {
         if points.wants(position) {
           points.add(EntryPoint(decoded: position, stored: input.place))
         }
-        return decoder
+        // RFC 8878, section 3.1.1.1.1.5: bit 2 of the frame header's descriptor.
+        let hasChecksum = ((try? head.u8(at: 4)) ?? 0) & 4 != 0
+        return (decoder, hasChecksum ? "frame content XXH64" : nil)
       }
     }
   }
