@@ -14,8 +14,9 @@ internal import CZstd
 
   private let context: OpaquePointer
   public private(set) var given: UInt64 = 0
-  /// What libzstd said it would best be given next.
-  private var hint = 5
+  /// What libzstd said it would best be given next; at a frame's start its first five bytes.
+  private var hint = frameStart
+  private static let frameStart = 5
   /// Whether there may be more to give without any input.
   private var isFull = false
 
@@ -50,6 +51,9 @@ internal import CZstd
       }
     }
     guard ZSTD_isError(left) == 0 else {
+      // Whoever goes on behind it begins with a frame.
+      _ = unsafe ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
+      hint = Self.frameStart
       switch ZSTD_getErrorCode(left) {
       case ZSTD_error_frameParameter_windowTooLarge: throw .tooLarge
       case ZSTD_error_checksum_wrong: throw .wrongChecksum
@@ -58,7 +62,7 @@ internal import CZstd
     }
     step.isAtEnd = left == 0
     given += UInt64(step.given)
-    hint = left
+    hint = step.isAtEnd ? Self.frameStart : left
     isFull = step.given > 0 && step.given == output.byteCount
     return step
   }

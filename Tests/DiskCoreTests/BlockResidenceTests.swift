@@ -105,7 +105,7 @@ import Testing
     }
     let decoding = Shared(false)
     let thread = Thread {
-      _ = try? busy.bytes.get()
+      _ = try? busy.get(for: nil)
       decoding.change { $0 = true }
     }
     thread.start()

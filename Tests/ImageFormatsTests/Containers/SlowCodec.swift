@@ -7,7 +7,7 @@ import TestSupport
 
 enum CursorMemory {
   /// What one takes where there may be `count`.
-  static func atMost(_ count: Int) -> Int { DecodingPasses.mostMemory / count }
+  static func atMost(_ count: Int) -> Int { DecodingMemory().forDecoders / count }
 }
 
 /// A stream that can be decoded from its start only. Each byte of block N is N, but blocks 0 and 1 are zeros; a block
@@ -35,7 +35,7 @@ final class SlowCodec: StreamCodec {
     SeekableStream(
       MemoryStorage([1, 2, 3]), size: size, self,
       EntryPoints([EntryPoint(decoded: 0, stored: 0)], end: size, isComplete: true),
-      isStrict: false, StreamActivity { _ in }, spilled: spilled)
+      isStrict: false, StreamActivity(Interruption()) { _ in }, DecodingMemory(), spilled: spilled)
   }
 
   func isRight(_ stream: SeekableStream, _ index: UInt64) -> Bool {
@@ -51,7 +51,7 @@ final class SlowCodec: StreamCodec {
   }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
     live.withLock { live in
       live.now += 1

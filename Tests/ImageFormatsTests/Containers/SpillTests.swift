@@ -22,7 +22,7 @@ struct SpillTests {
       space = SpillSpace(capacity: capacity) { () throws(DiskError) in file }
       // A cache of one block.
       storage = try DecodedStorage(
-        codec.stream(try SpilledBlocks(in: space)), BlockCache(capacity: 1))
+        codec.stream(try SpilledBlocks(in: space)), "slow", BlockCache(capacity: 1))
     }
 
     /// Reads a piece of a block, and waits until what was decoded is in the file.
@@ -93,7 +93,7 @@ struct SpillTests {
     }
     let codec = SlowCodec(blocks: 8, memory: CursorMemory.atMost(2))
     let storage = try DecodedStorage(
-      codec.stream(try SpilledBlocks(in: space)), BlockCache(capacity: 1))
+      codec.stream(try SpilledBlocks(in: space)), "slow", BlockCache(capacity: 1))
     for _ in 0..<2 {
       for block in 0..<8 {
         let bytes = try storage.bytes(at: FileOffset(UInt64(block) * Self.block), count: 512)
