@@ -19,6 +19,10 @@ internal import CBzip2
     unsafe stream.deallocate()
   }
 
+  public var given: UInt64 {
+    unsafe UInt64(stream.pointee.total_out_hi32) << 32 | UInt64(stream.pointee.total_out_lo32)
+  }
+
   public func step(
     _ input: RawSpan, into output: inout MutableRawSpan
   ) throws(DecodingFailure) -> StreamStep {

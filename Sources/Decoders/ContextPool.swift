@@ -44,4 +44,6 @@ public enum DecodingFailure: Error {
   case tooLarge
   /// It uses what this library does not know.
   case unknownMethod
+  /// All of it was given, but its checksum is wrong; only from decoders that can tell.
+  case wrongChecksum
 }

@@ -72,6 +72,8 @@ internal import CZlib
     }
   }
 
+  public var given: UInt64 { UInt64(unsafe stream.pointee.total_out) }
+
   /// How many bits of the last byte taken belong to the block that comes next; nil where the last
   /// step did not end between two blocks.
   public var bitsBeforeBlock: Int? {

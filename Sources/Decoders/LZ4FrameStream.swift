@@ -7,7 +7,12 @@ internal import CLZ4
   /// How far back a block can refer to the ones before it, in bytes.
   public static let windowSize = 65536
 
+  /// What one takes, in bytes: a block that is being collected, a decoded one, and what blocks refer to
+  /// (lz4frame.c allocates both with the first block).
+  public static func memory(largestBlock: Int) -> Int { 2 * largestBlock + 2 * windowSize }
+
   private let context: OpaquePointer
+  public private(set) var given: UInt64 = 0
 
   /// At a frame's start; nil where there is no memory.
   public init?() {
@@ -36,6 +41,7 @@ internal import CLZ4
       }
     }
     guard LZ4F_isError(result) == 0 else { throw .damaged }
+    given += UInt64(step.given)
     step.isAtEnd = result == 0
     return step
   }

@@ -9,6 +9,17 @@ public protocol StreamDecoder: AnyObject {
   func step(
     _ input: RawSpan, into output: inout MutableRawSpan
   ) throws(DecodingFailure) -> StreamStep
+
+  /// How many bytes were given in all, those of a step that failed among them.
+  var given: UInt64 { get }
+
+  /// How many bytes to give it next, so that what comes before a checksum is given before the checksum is
+  /// compared; nil where that makes no difference.
+  var nextInput: Int? { get }
+}
+
+extension StreamDecoder {
+  public var nextInput: Int? { nil }
 }
 
 /// What one call of a decoder did.

@@ -98,6 +98,8 @@ internal import CLZMA
     return memory == .max ? 0 : memory
   }
 
+  public var given: UInt64 { unsafe stream.pointee.total_out }
+
   /// With no input and nothing given, the file must have ended.
   public func step(
     _ input: RawSpan, into output: inout MutableRawSpan

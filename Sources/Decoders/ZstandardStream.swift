@@ -6,7 +6,19 @@ internal import CZstd
   /// logarithm of 128 MiB.
   public static let largestWindowLog: UInt32 = 27
 
+  /// What one takes, in bytes, for a window of `window`: the window, two blocks of 128 KiB beside it (RFC
+  /// 8878, section 3.1.1.2.3), one that is being collected, and tables.
+  public static func memory(window: UInt64) -> Int {
+    Int(min(window, 1 << UInt64(largestWindowLog))) + (768 << 10)
+  }
+
   private let context: OpaquePointer
+  public private(set) var given: UInt64 = 0
+  /// What libzstd said it would best be given next; at a frame's start its first five bytes.
+  private var hint = frameStart
+  private static let frameStart = 5
+  /// Whether there may be more to give without any input.
+  private var isFull = false
 
   /// At a frame's start; nil where there is no memory.
   public init?() {
@@ -18,6 +30,10 @@ internal import CZstd
   }
 
   deinit { _ = unsafe ZSTD_freeDCtx(context) }
+
+  /// libzstd gives what it decoded only from a call that does not fail, and asks for a frame's checksum by
+  /// itself (zstd.h, at ZSTD_decompressStream).
+  public var nextInput: Int? { isFull ? 0 : hint }
 
   /// At the end of a frame it can go on with the next one.
   public func step(
@@ -35,10 +51,19 @@ internal import CZstd
       }
     }
     guard ZSTD_isError(left) == 0 else {
-      throw ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge
-        ? .tooLarge : .damaged
+      // Whoever goes on behind it begins with a frame.
+      _ = unsafe ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
+      hint = Self.frameStart
+      switch ZSTD_getErrorCode(left) {
+      case ZSTD_error_frameParameter_windowTooLarge: throw .tooLarge
+      case ZSTD_error_checksum_wrong: throw .wrongChecksum
+      default: throw .damaged
+      }
     }
     step.isAtEnd = left == 0
+    given += UInt64(step.given)
+    hint = step.isAtEnd ? Self.frameStart : left
+    isFull = step.given > 0 && step.given == output.byteCount
     return step
   }
 }

@@ -3,18 +3,19 @@ internal import Synchronization
 extension Window {
   /// How many bytes of the window are stored, for `st_blocks`.
   ///
-  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables` and the extents not more
-  /// than `Limits.countedExtents`; otherwise an upper bound that reads no table and stays below `size`
+  /// Exact where the layers' tables are at most `Limits.exactlyCountedTables`, not far in a compressed
+  /// stream, and the extents not more than `Limits.countedExtents`; otherwise an upper bound that reads no table and stays below `size`
   /// wherever there can be holes, which is how `cp` and `tar` know to look for them.
   public func allocatedBytes() -> UInt64 {
     let tables = disk.layers.reduce(0 as UInt64) { $0 + $1.tableBytes }
-    if tables <= Limits.exactlyCountedTables {
+    let isFar = disk.hasFarTables
+    if tables <= Limits.exactlyCountedTables, !isFar {
       var cursor = RegionCursor()
       let range = start.bytes..<start.bytes + size
       if let exact = try? disk.countStored(range, from: 0, &cursor) { return exact }
     }
     let stored = disk.files.reduce(0 as UInt64) { $0 + $1.allocatedBytes }
-    return min(stored, size > 512 ? size - 512 : 0)
+    return min(isFar ? size : stored, size > 512 ? size - 512 : 0)
   }
 }
 

@@ -10,15 +10,19 @@ public final class Disk: Sendable {
   let countingBudget = Atomic(Limits.countedExtents)
   private let blocks: BlockCache
   private let ahead: ReadAhead
+  let longestWay: (@Sendable () -> UInt64)?
   /// Nil for a disk that is only read.
   let writer: DiskWriter?
 
   /// - Parameters:
   ///   - layers: top first, at least one.
   ///   - blocks: where decoded blocks are kept; disks over the same layers can share it.
+  ///   - longestWay: how many bytes may have to be decoded before one of the stored ones can be read; nil
+  ///     where each can be read at once.
   /// - Throws: `unsupported` for a disk larger than `Limits.largestDisk`.
   public init(
-    layers: [any ImageLayer], blocks: BlockCache = BlockCache()
+    layers: [any ImageLayer], blocks: BlockCache = BlockCache(),
+    longestWay: (@Sendable () -> UInt64)? = nil
   ) throws(DiskError) {
     guard let top = layers.first else { throw DiskError(.invalidRequest, "a disk of no layers") }
     guard top.size <= Limits.largestDisk else {
@@ -28,6 +32,7 @@ public final class Disk: Sendable {
     }
     self.layers = layers
     self.blocks = blocks
+    self.longestWay = longestWay
     ahead = ReadAhead(blocks)
     writer = (top as? any WritableLayer).map(DiskWriter.init)
     size = top.size
@@ -35,12 +40,13 @@ public final class Disk: Sendable {
 
   /// A disk with one more layer on top; what is decoded is kept for both together.
   public convenience init(_ layer: any ImageLayer, over disk: Disk) throws(DiskError) {
-    try self.init(layers: [layer] + disk.layers, blocks: disk.blocks)
+    try self.init(
+      layers: [layer] + disk.layers, blocks: disk.blocks, longestWay: disk.longestWay)
   }
 
   /// A disk whose bytes come out of `disk`: a file inside it. What is decoded is kept for both together.
   public convenience init(_ layer: any ImageLayer, within disk: Disk) throws(DiskError) {
-    try self.init(layers: [layer], blocks: disk.blocks)
+    try self.init(layers: [layer], blocks: disk.blocks, longestWay: disk.longestWay)
   }
 
   /// The whole disk as a window.
@@ -100,7 +106,7 @@ public final class Disk: Sendable {
           ahead.willRead(offset.bytes..<offset.bytes + UInt64(wanted), of: self)
         }
         let block = try blocks.block(index, of: decoder, for: at..<at &+ range.count)
-        guard piece.copy(from: block, at: at) else {
+        guard block.copy(to: &piece, from: at) else {
           throw DiskError(
             .malformed, "a compressed block is shorter than a layer says",
             path: decoder.source.path)

@@ -58,7 +58,9 @@ extension Window {
     case .stored(let storage, let at):
       let region = try cursor.region(of: storage, at: at, limit: extent.length)
       let length = min(extent.length, max(1, region.length))
-      return region.isHole ? entry(.zero, length) : entry(.data, length, storage.path, at)
+      if region.isHole { return entry(.zero, length) }
+      return region.isCompressed
+        ? entry(.compressed, length, storage.path) : entry(.data, length, storage.path, at)
     case .encoded(let decoder, _, _):
       return entry(.compressed, extent.length, decoder.source.path)
     }
@@ -139,6 +141,7 @@ struct RegionCursor {
     let storage: any Storage
     let range: Range<UInt64>
     let isHole: Bool
+    let isCompressed: Bool
   }
 
   /// As many files as a chain usually has; for more, all are forgotten.
@@ -152,13 +155,18 @@ struct RegionCursor {
     let key = ObjectIdentifier(storage)
     if let known = regions[key], known.range.contains(offset.bytes) {
       return StorageRegion(
-        isHole: known.isHole, length: min(limit, known.range.upperBound - offset.bytes))
+        isHole: known.isHole, isCompressed: known.isCompressed,
+        length: min(limit, known.range.upperBound - offset.bytes))
     }
     let whole = try storage.region(at: offset, limit: Limits.largestDisk)
     // A driver that answers with a place near the end of 64 bits is refused by reads, not here.
     let end = offset.adding(max(1, whole.length))?.bytes ?? .max
     if regions.count >= Self.most { regions = [:] }
-    regions[key] = Region(storage: storage, range: offset.bytes..<end, isHole: whole.isHole)
-    return StorageRegion(isHole: whole.isHole, length: min(limit, end - offset.bytes))
+    regions[key] = Region(
+      storage: storage, range: offset.bytes..<end, isHole: whole.isHole,
+      isCompressed: whole.isCompressed)
+    return StorageRegion(
+      isHole: whole.isHole, isCompressed: whole.isCompressed,
+      length: min(limit, end - offset.bytes))
   }
 }

@@ -16,6 +16,10 @@ public enum Limits {
   /// for the largest VHD, full, and its partitions; about a second.
   public static let countedExtents = 1 << 21
 
+  /// How many bytes of a compressed stream are decoded, on the way to a place, for something that can also wait
+  /// until somebody asks: the first partition's file system begins within them.
+  public static let shortWay: UInt64 = 2 << 20
+
   /// The memory one lazily read table may keep, in bytes.
   public static let residentTable = 16 << 20
 

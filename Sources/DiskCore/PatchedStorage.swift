@@ -121,6 +121,10 @@ public final class PatchedStorage: Storage {
     }
   }
 
+  public func way(to offset: FileOffset, count: UInt64) -> UInt64 {
+    inner.way(to: offset, count: count)
+  }
+
   public func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion {
     // Past the end nothing can be read: that is no hole.
     guard offset.bytes < size else { return StorageRegion(isHole: false, length: max(1, limit)) }

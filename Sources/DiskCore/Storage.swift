@@ -22,6 +22,10 @@ public protocol Storage: AnyObject, Sendable {
   /// `SEEK_HOLE`, not for reads.
   func region(at offset: FileOffset, limit: UInt64) throws(DiskError) -> StorageRegion
 
+  /// How many bytes must be decoded, and thrown away, before these `count` ones can be had; 0 where they can be read
+  /// at once. An estimate that reads nothing.
+  func way(to offset: FileOffset, count: UInt64) -> UInt64
+
   /// How many bytes the file occupies where it is kept.
   var allocatedBytes: UInt64 { get }
 
@@ -40,10 +44,13 @@ public struct FileIdentity: Hashable, Sendable {
 
 public struct StorageRegion: Sendable, Equatable {
   public let isHole: Bool
+  /// Whether they are stored compressed, so that they have no place in the file.
+  public let isCompressed: Bool
   public let length: UInt64
 
-  public init(isHole: Bool, length: UInt64) {
+  public init(isHole: Bool, isCompressed: Bool = false, length: UInt64) {
     self.isHole = isHole
+    self.isCompressed = isCompressed
     self.length = length
   }
 }
@@ -51,6 +58,7 @@ public struct StorageRegion: Sendable, Equatable {
 extension Storage {
   public var parts: [any Storage] { [self] }
   public var identity: FileIdentity? { nil }
+  public func way(to offset: FileOffset, count: UInt64) -> UInt64 { 0 }
 
   /// `count` bytes from `offset` on, for headers and tables.
   ///

@@ -56,6 +56,13 @@ public struct Window: Sendable {
     try disk.zero(at: start + offset.bytes, length: length)
   }
 
+  /// How many bytes must be decoded, and thrown away, before these `count` ones can be read; 0 where they can be
+  /// read at once. An estimate that reads nothing.
+  public func way(to offset: DiskOffset, count: UInt64) -> UInt64 {
+    guard offset.bytes < size, count > 0 else { return 0 }
+    return disk.way(to: start + offset.bytes, count: min(count, size - offset.bytes))
+  }
+
   /// Where in the disk it is.
   public var range: Range<UInt64> { start.bytes..<start.bytes + size }
 

@@ -33,4 +33,8 @@ public final class WindowStorage: Storage {
     let isHole = if case .zero = entry.content { true } else { false }
     return StorageRegion(isHole: isHole, length: entry.length)
   }
+
+  public func way(to offset: FileOffset, count: UInt64) -> UInt64 {
+    window.way(to: DiskOffset(offset.bytes), count: count)
+  }
 }

@@ -53,13 +53,16 @@ public final class WritableFileStorage: WritableStorage {
   ///
   /// - Parameter path: where it has a name for a moment; it says what file system the file is on.
   public convenience init(creatingNameless path: String) throws(DiskError) {
-    let descriptor = try Self.make(path)
+    // Nobody else may open it meanwhile.
+    let descriptor = try Self.make(path, mode: 0o600)
     unsafe unlink(path)
     try self.init(descriptor, path, outlivesPower: false)
   }
 
-  private static func make(_ path: String) throws(DiskError) -> OwnedDescriptor {
-    let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+  private static func make(
+    _ path: String, mode: mode_t = 0o644
+  ) throws(DiskError) -> OwnedDescriptor {
+    let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode)
     guard number >= 0 else { throw DiskError(system: errno, "cannot make", path: path) }
     return OwnedDescriptor(adopting: number)
   }

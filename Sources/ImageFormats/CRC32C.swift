@@ -1,3 +1,5 @@
+internal import DiskCore
+
 /// CRC-32C (Castagnoli; RFC 3720, appendix B.4), eight bytes at a step.
 struct CRC32C {
   /// Table `k` gives what a byte is worth that `k` more bytes follow.
@@ -52,5 +54,12 @@ struct CRC32C {
     crc.update([0, 0, 0, 0])
     crc.update(bytes[(field + 4)...])
     return crc.value
+  }
+}
+
+extension CRC32C: RunningChecksum {
+  mutating func add(_ bytes: RawSpan) {
+    let copy = unsafe bytes.withUnsafeBytes { bytes in unsafe Array(bytes) }
+    update(copy[...])
   }
 }

@@ -23,7 +23,11 @@ public struct DiskSnapshot: Sendable {
   public let open: @Sendable () throws(DiskError) -> Disk
 
   /// Those inside the image first, then the images below it from the top down.
-  static func all(of chain: ImageChain, _ blocks: BlockCache) -> [DiskSnapshot] {
+  ///
+  /// - Parameter longestWay: as a disk over the chain wants it.
+  static func all(
+    of chain: ImageChain, _ blocks: BlockCache, longestWay: (@Sendable () -> UInt64)? = nil
+  ) -> [DiskSnapshot] {
     let layers = chain.layers
     let paths = chain.paths
     let below = Array(layers[chain.levels[0].image.layers.count...])
@@ -48,7 +52,8 @@ public struct DiskSnapshot: Sendable {
         identifier: snapshot.identifier, created: snapshot.created,
         paths: [paths[0]] + paths.suffix(below.count),
         open: { () throws(DiskError) in
-          try Disk(layers: [try snapshot.open()] + below, blocks: blocks)
+          try Disk(
+            layers: [try snapshot.open()] + below, blocks: blocks, longestWay: longestWay)
         })
     }
     let parents = layers.indices.dropFirst().map { index in
@@ -56,7 +61,9 @@ public struct DiskSnapshot: Sendable {
       return DiskSnapshot(
         name: unique(PathParts(paths[index]).name), kind: .parent, identifier: nil, created: nil,
         paths: Array(paths[index...]),
-        open: { () throws(DiskError) in try Disk(layers: rest, blocks: blocks) })
+        open: { () throws(DiskError) in
+          try Disk(layers: rest, blocks: blocks, longestWay: longestWay)
+        })
     }
     return inside + parents
   }

@@ -64,13 +64,18 @@ struct ImageChain {
 
   /// Opens the image at `path` and everything that it stands on.
   ///
-  /// - Parameter blocks: keeps what is decoded of compressed files.
+  /// - Parameters:
+  ///   - blocks: keeps what is decoded of compressed files.
+  ///   - spill: keeps more of it; nil for nothing.
   /// - Throws: what opening one of them throws; `notFound` for a missing parent, naming where it was
   ///   looked for and what would fit; `malformed` for a chain that comes back to itself or is deeper
   ///   than `deepest`; `invalidRequest` for more parents given than there are.
-  init(path: String, options: ImageOptions, _ blocks: BlockCache) throws(DiskError) {
+  init(
+    path: String, options: ImageOptions, _ blocks: BlockCache, _ spill: SpillSpace? = nil
+  ) throws(DiskError) {
     unpacking = Unpacking(
-      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder)
+      blocks: blocks, needsSize: options.needsExactSize, indexFolder: options.indexFolder,
+      spill: spill, knownSizes: options.knownSizes)
     var files = try NamedFiles(image: path, allowed: options.allowedPaths)
     var given = options.parents[...]
     let top = try ImageSource(path: path, format: options.format, unpacking)

@@ -14,6 +14,9 @@ public protocol ImageFormat: Sendable {
   /// nothing about it.
   var startsWithData: Bool { get }
 
+  /// Whether images are known by their end, and opening one begins there.
+  var isKnownByEnd: Bool { get }
+
   /// Whether an image of this sample can be of this format, by content alone.
   func fits(_ sample: ImageSample) -> Bool
 
@@ -29,6 +32,7 @@ public protocol ImageFormat: Sendable {
 
 extension ImageFormat {
   public var startsWithData: Bool { false }
+  public var isKnownByEnd: Bool { false }
 }
 
 /// The two ends of an image, which is all that probing looks at.

@@ -74,8 +74,9 @@ struct ImageSource {
         }
       let probe = FormatProbe(sample)
       format = try probe.choice(path: storage.path)
-      warning = probe.warning
-      remark = probe.warning == nil ? probe.remark : nil
+      let doubt = format is RawFormat ? unpacking?.doubt(of: storage, sample) : nil
+      warning = probe.warning ?? doubt
+      remark = warning == nil ? probe.remark : nil
     }
   }
 

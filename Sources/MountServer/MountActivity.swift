@@ -58,10 +58,12 @@ final class MountActivity: Sendable {
     writtenByteCount.add(UInt64(count), ordering: .relaxed)
   }
 
-  /// Names a damaged place in the log, once.
-  func didFail(_ error: DiskError) {
+  /// Names a damaged place in the log, once, however many reads touch it.
+  ///
+  /// - Parameter place: finds the part of the disk that cannot be read; only asked for a new one.
+  func didFail(_ error: DiskError, place: () -> Range<UInt64>? = { nil }) {
     failureCount.add(1, ordering: .relaxed)
-    didFail(error.description)
+    didFail(error.description, place: place)
   }
 
   func didFailToWrite(_ error: DiskError) {
@@ -74,11 +76,15 @@ final class MountActivity: Sendable {
     if failures.withLock({ $0.isNew(line) }) { log.notice("\(line)") }
   }
 
-  private func didFail(_ line: String) {
+  private func didFail(_ line: String, place: () -> Range<UInt64>? = { nil }) {
     let isNew = failures.withLock { failures in
       failures.last = line
       return failures.isNew(line)
     }
-    if isNew { log.error("\(line)") }
+    guard isNew else { return }
+    let range = place().map {
+      "; the disk cannot be read from byte \($0.lowerBound) to \($0.upperBound - 1)"
+    }
+    log.error("\(line)\(range ?? "")")
   }
 }

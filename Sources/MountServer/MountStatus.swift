@@ -40,6 +40,8 @@ public struct MountStatus: Codable, Sendable {
   public var lastFailure: String?
   /// Decoded blocks of compressed images.
   public var blockCache: DecodedBlocks
+  /// What `--spill` keeps.
+  public var spill: Spill?
   /// What is compressed around the image and its parents.
   public var containers: [Container]
   /// What `mount` and `info` noted when the image was opened.
@@ -64,6 +66,25 @@ public struct MountStatus: Codable, Sendable {
     }
   }
 
+  public struct Spill: Codable, Sendable {
+    /// How many bytes may be kept, and are.
+    public var capacity: UInt64
+    public var bytes: UInt64
+    /// Reads that were answered from there, and their bytes.
+    public var reads: UInt64
+    public var bytesRead: UInt64
+    /// Why nothing more is kept.
+    public var failure: String?
+
+    init(_ figures: SpillSpace.Figures) {
+      capacity = figures.capacity
+      bytes = figures.bytes
+      reads = figures.reads
+      bytesRead = figures.bytesRead
+      failure = figures.failure
+    }
+  }
+
   public struct Container: Codable, Sendable {
     /// `gzip`, `xz`, …
     public var name: String
@@ -73,8 +94,10 @@ public struct MountStatus: Codable, Sendable {
     public var size: UInt64
     /// Whether that is known to be true.
     public var sizeExact: Bool
+    /// How many bytes its decoders gave, those too that nobody wanted.
+    public var bytesDecoded: UInt64
     /// Where somebody waits for a place far in the stream: how far it is decoded, and how far it must
-    /// be.
+    /// be, where that is known.
     public var decoded: UInt64?
     public var target: UInt64?
 
@@ -83,6 +106,7 @@ public struct MountStatus: Codable, Sendable {
       path = container.path
       size = container.size
       sizeExact = container.isSizeExact
+      bytesDecoded = container.bytesDecoded
       let progress = container.progress
       decoded = progress?.decoded
       target = progress?.target

@@ -1,4 +1,5 @@
 internal import DiskCore
+internal import Dispatch
 internal import FileSystems
 internal import Glibc
 internal import ImageFormats
@@ -10,14 +11,16 @@ internal import Synchronization
 final class MountedImage: Sendable {
   /// For the person who mounts: what is odd about image and table.
   let notes: [String]
+  private let image: OpenImage
   let owner: MountOwner
   let tree: MountTree
   private let request: MountRequest
   private let source: WritableDisk
-  private let disk: Window
-  /// As it was seen at the look of that number.
-  private let table: Mutex<(table: PartitionTable, look: Int)>
+  /// What is shown, with its table as it was seen at the look of that number.
+  private let shown: Display
   private let looks = Atomic<Int>(0)
+  /// One at a time corrects sizes.
+  private let correcting = DispatchSemaphore(value: 1)
   private let layer: LayerDescription
   /// The image's own states.
   private let snapshots: [DiskFolder.Snapshot]
@@ -25,11 +28,34 @@ final class MountedImage: Sendable {
   let overlaySnapshots: OverlaySnapshots?
   private let activity: MountActivity
   private let blocks: BlockCache
+  private let spill: SpillSpace?
   private let containers: [OpenedContainer]
   /// The mounted file system's number in the kernel's mount table; empty before it is mounted.
   private let device = Mutex("")
   private let supervisor = getppid()
   private let started = time(nil)
+
+  private final class Display: Sendable {
+    struct State: Sendable {
+      var disk: Window
+      var table: PartitionTable
+      var look = 0
+      /// What is odd about the disk since its size was corrected; nil before that.
+      var notes: [String]?
+    }
+
+    private let state: Mutex<State>
+
+    init(_ disk: Window, _ table: PartitionTable) {
+      state = Mutex(State(disk: disk, table: table))
+    }
+
+    var now: State { state.withLock { $0 } }
+
+    func change(_ body: (inout State) -> Void) { state.withLock { body(&$0) } }
+  }
+
+  private var disk: Window { shown.now.disk }
 
   /// - Throws: `notFound` for a partition that does not exist, naming those that do; what keeps the
   ///   image from being written to, where it is to be.
@@ -39,13 +65,16 @@ final class MountedImage: Sendable {
     self.request = request
     self.activity = activity
     blocks = image.blocks
+    spill = image.spill
+    spill?.whenItFails { activity.didRefuse("nothing more is kept by --spill: \($0)") }
     containers = image.containers
+    self.image = image
     let source = try WritableDisk(image, request: request)
     self.source = source
-    disk = source.disk.whole
+    let disk = source.disk.whole
     let table: PartitionTable
     do throws(DiskError) {
-      table = try PartitionTable.read(from: source.disk.whole, sectorSize: request.sectorSize)
+      table = try PartitionTable.read(from: disk, sectorSize: request.sectorSize)
       overlaySnapshots =
         if let overlay = source.changes {
           try OverlaySnapshots(
@@ -83,11 +112,13 @@ final class MountedImage: Sendable {
     let modified = image.disk.files.first?.modificationTime ?? (seconds: 0, nanoseconds: 0)
     var lastWrite: (@Sendable () -> Int)? = nil
     if source.disk.isWritable { lastWrite = { activity.lastWrite } }
+    let shown = Display(disk, table)
+    self.shown = shown
     owner = MountOwner(
       user: geteuid(), group: getegid(),
       modified: timespec(tv_sec: modified.seconds, tv_nsec: modified.nanoseconds),
       lastWrite: lastWrite,
-      allowsOthers: request.allowsOthers, diskSize: disk.size)
+      allowsOthers: request.allowsOthers, diskSize: { shown.now.disk.size })
     if request.inPlaceOfFile {
       // What stands in the regular file's place.
       let view =
@@ -102,7 +133,6 @@ final class MountedImage: Sendable {
     } else {
       tree = MountTree(root: .directory { [] })
     }
-    self.table = Mutex((table, 0))
     showTable()
   }
 
@@ -116,8 +146,57 @@ final class MountedImage: Sendable {
       return
     }
     // Of several that look at once, the one that began last has seen what all of them wrote.
-    self.table.withLock { seen in if number > seen.look { seen = (table, number) } }
+    shown.change { seen in
+      guard number > seen.look else { return }
+      seen.table = table
+      seen.look = number
+    }
     showTable()
+  }
+
+  /// Whether no size that is shown is a guess.
+  var isSizeCertain: Bool { containers.allSatisfy(\.isSizeExact) }
+
+  /// From now on what is shown gets its true size once that is found out.
+  ///
+  /// - Parameter told: takes the inodes that have another size than they had; called on a thread that serves
+  ///   requests.
+  func correctSizes(_ told: @escaping @Sendable ([UInt64]) -> Void) {
+    for container in containers {
+      container.whenSizeIsFound { [weak self] in self?.correctSize(told) }
+    }
+    correctSize(told)
+  }
+
+  /// The compressed stream's end can have been found, and not where it was thought to be.
+  private func correctSize(_ told: ([UInt64]) -> Void) {
+    // Who came to the end beside somebody else goes on when that one has corrected what is shown.
+    correcting.wait()
+    defer { correcting.signal() }
+    guard !source.disk.isWritable, let disk = try? image.corrected()?.whole,
+      let table = try? PartitionTable.read(from: disk, sectorSize: request.sectorSize)
+    else { return }
+    let guesses = containers.flatMap(\.guesses)
+    shown.change { shown in
+      shown.disk = disk
+      shown.table = table
+      shown.notes = image.notes.filter { !guesses.contains($0) } + source.notes + table.notes
+    }
+    var windows = [(name: DiskFolder.diskName, window: disk)]
+    if let number = request.partition, request.inPlaceOfFile {
+      windows = []
+      if let partition = try? table.partition(number), let view = try? disk.window(of: partition) {
+        windows = [("", view)]
+      }
+    } else {
+      for partition in table.partitions {
+        guard let view = try? disk.window(of: partition) else { continue }
+        windows.append((DiskFolder.name(of: partition), view))
+      }
+    }
+    let corrected = (try? tree.correct(windows)) ?? []
+    showTable()
+    told(corrected)
   }
 
   /// The disk was put back to what it was at another time.
@@ -151,8 +230,9 @@ final class MountedImage: Sendable {
     guard !request.inPlaceOfFile, !request.showsFiles else { return }
     tree.replaceRoot { [weak self] () throws(DiskError) in
       guard let self else { return [] }
+      let now = shown.now
       let folder = DiskFolder(
-        disk: disk, table: table.withLock { $0.table },
+        disk: now.disk, table: now.table,
         // Behind those that stay, whose names stay the same so.
         snapshots: snapshots + (overlaySnapshots?.folders ?? []), options: request.fileOptions)
       return try folder.items() + [
@@ -182,16 +262,19 @@ final class MountedImage: Sendable {
   func finish() throws(DiskError) { try source.finish() }
 
   var status: MountStatus {
-    MountStatus(
+    let now = shown.now
+    return MountStatus(
       mountPoint: request.mountPoint, device: device.withLock { $0 }, image: request.image,
-      format: layer.format, subformat: layer.subformat, virtualSize: disk.size,
-      partitionTable: table.withLock { $0.table.kind.rawValue }, readOnly: !source.disk.isWritable,
+      format: layer.format, subformat: layer.subformat, virtualSize: now.disk.size,
+      partitionTable: now.table.kind.rawValue, readOnly: !source.disk.isWritable,
       changes: request.changes.name, overlay: source.overlay, cache: request.cache.rawValue,
       daemonPid: getpid(), supervisorPid: supervisor, mountedAt: started, reads: activity.reads,
       bytesRead: activity.bytesRead, failedReads: activity.failedReads, writes: activity.writes,
       bytesWritten: activity.bytesWritten, failedWrites: activity.failedWrites,
       lastFailure: activity.lastFailure, blockCache: MountStatus.DecodedBlocks(blocks.figures),
-      containers: containers.map(MountStatus.Container.init), notes: notes + containerNotes)
+      spill: (spill?.figures).map(MountStatus.Spill.init),
+      containers: containers.map(MountStatus.Container.init),
+      notes: (now.notes ?? notes) + containerNotes)
   }
 }
 

@@ -1,4 +1,3 @@
-internal import CPosix
 internal import DiskCore
 internal import Glibc
 internal import ImageFormats
@@ -10,19 +9,12 @@ enum OverlayFile {
   ///
   /// - Returns: with it, what to know about where it is.
   static func scratch(on image: OpenImage) throws(DiskError) -> (Overlay, notes: [String]) {
-    let folder = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? ""
-    let place = folder.hasPrefix("/") ? folder : "/tmp"
-    let path = PathParts.join(
-      place, "platter-scratch-\(getpid())-\(UInt64.random(in: .min ... .max))")
-    let file = try WritableFileStorage(creatingNameless: path)
+    let files = NamelessFiles()
+    let file = try files.make(for: "scratch")
     let overlay = try Overlay.create(
       in: file, size: image.disk.size,
       base: OverlayBase(name: "base", format: "platter-scratch", identity: []))
-    guard platter_is_in_memory(file.descriptor) != 0 else { return (overlay, []) }
-    return (
-      overlay,
-      ["changes are kept in memory: \(printable(place)) is a tmpfs; TMPDIR names another folder"]
-    )
+    return (overlay, [files.remark(on: "changes are")].compactMap(\.self))
   }
 
   /// The overlay at `path`, made where there is none.

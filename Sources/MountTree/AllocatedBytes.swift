@@ -6,6 +6,7 @@ internal import Synchronization
 final class AllocatedBytes: Sendable {
   private struct Count: Sendable {
     var changes: UInt64
+    var window: Window
     var bytes: Lazy<UInt64>
   }
 
@@ -14,9 +15,11 @@ final class AllocatedBytes: Sendable {
   func of(_ window: Window) -> UInt64 {
     let changes = window.disk.changes
     let bytes = count.withLock { count in
-      if let count, count.changes == changes { return count.bytes }
+      if let count, count.changes == changes, count.window.isSame(as: window) {
+        return count.bytes
+      }
       let bytes = Lazy { window.allocatedBytes() }
-      count = Count(changes: changes, bytes: bytes)
+      count = Count(changes: changes, window: window, bytes: bytes)
       return bytes
     }
     return (try? bytes.get()) ?? window.size

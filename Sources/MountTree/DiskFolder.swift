@@ -15,6 +15,9 @@ public struct DiskFolder: Sendable {
     }
   }
 
+  /// What the whole disk is called.
+  public static let diskName = "disk"
+
   private let disk: Window
   private let table: PartitionTable
   private let snapshots: [Snapshot]
@@ -70,7 +73,7 @@ public struct DiskFolder: Sendable {
   }
 
   private func views() throws(DiskError) -> [TreeItem] {
-    var items = [TreeItem("disk", .file(disk))]
+    var items = [TreeItem(Self.diskName, .file(disk))]
     var views: [(partition: Partition, window: Window)] = []
     for partition in table.partitions {
       let window = try disk.window(of: partition)
@@ -94,7 +97,8 @@ public struct DiskFolder: Sendable {
     ]
   }
 
-  private static func name(of partition: Partition) -> String { "p\(partition.number)" }
+  /// What a partition is called.
+  public static func name(of partition: Partition) -> String { "p\(partition.number)" }
 
   /// A folder of links to partitions. Of partitions that share a name the first has it; the others
   /// have it with their own number behind it.

@@ -68,6 +68,20 @@ public final class MountTree: Sendable {
     directory.replace(list)
   }
 
+  /// The root's files that have the names of these, or the root itself where it is a file, show these windows from
+  /// now on, to those who have them open as well.
+  ///
+  /// - Returns: the inodes that showed another one.
+  public func correct(_ windows: [(name: String, window: Window)]) throws(DiskError) -> [UInt64] {
+    guard let root = node(Self.rootID) else { return [] }
+    var corrected: [UInt64] = []
+    for (name, window) in windows {
+      let node = root.kind == .file ? root : try lookup(name, in: root)
+      if let node, node.correct(window) { corrected.append(node.id) }
+    }
+    return corrected
+  }
+
   private func makeNode(_ content: TreeItem.Content, id: UInt64, parent: UInt64) -> Node {
     switch content {
     case .file(let window): Node(id: id, parent: parent, content: .file(window))

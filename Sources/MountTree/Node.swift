@@ -1,5 +1,6 @@
 public import DiskCore
 public import FileSystems
+internal import Synchronization
 
 /// An inode: an item of the tree with its number, for as long as the mount lives.
 public final class Node: Sendable {
@@ -20,14 +21,25 @@ public final class Node: Sendable {
   public let id: UInt64
   /// The folder it is in; the root is its own.
   public let parent: UInt64
-  public let content: Content
+  private let current: Mutex<Content>
   private let allocated: AllocatedBytes
 
   init(id: UInt64, parent: UInt64, content: Content) {
     self.id = id
     self.parent = parent
-    self.content = content
+    current = Mutex(content)
     allocated = AllocatedBytes()
+  }
+
+  public var content: Content { current.withLock { $0 } }
+
+  /// Shows `window` from now on; false where it does so already, or is no file.
+  func correct(_ window: Window) -> Bool {
+    current.withLock { content in
+      guard case .file(let shown) = content, !shown.isSame(as: window) else { return false }
+      content = .file(window)
+      return true
+    }
   }
 
   public enum Kind: Sendable { case directory, file, link }

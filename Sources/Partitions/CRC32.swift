@@ -1,6 +1,8 @@
+internal import DiskCore
+
 /// CRC-32/ISO-HDLC, as UEFI 2.10 section 5.3.2 asks of GPT headers and entry arrays: polynomial
 /// 0x04C11DB7 reflected, starting from and finished with all ones.
-struct CRC32 {
+struct CRC32: Sendable {
   private var state: UInt32 = .max
 
   static func of(_ bytes: [UInt8]) -> UInt32 {

@@ -62,7 +62,8 @@ struct GPT {
     return [last, named]
   }
 
-  /// What a person should know of the backup of a good primary header. Costs one sector.
+  /// What a person should know of the backup of a good primary header. Costs one sector; where that is far
+  /// in a compressed stream, what it holds is not looked at.
   private func notesOnBackup() -> [String] {
     let last = geometry.sectorCount - 1
     let place = header.alternate
@@ -77,6 +78,7 @@ struct GPT {
         "the backup GPT header is in sector \(place), not in the last one, \(last): the disk was "
           + "made larger")
     }
+    guard geometry.isNear(place, count: Int(geometry.sectorSize)) else { return notes }
     do throws(DiskError) {
       let differences = header.differences(from: try GPTHeader(at: place, geometry))
       if !differences.isEmpty {

@@ -6,7 +6,8 @@ extension PartitionTable {
   ///
   /// A damaged table gives the partitions that can be used, and notes that say what is wrong; a
   /// disk that is one file system, or nothing known, a table of kind `none`. Costs a few sectors,
-  /// the entry array and, for an MBR, one look for a file system on the disk or in its partitions.
+  /// the entry array and, for an MBR, one look for a file system on the disk or in its partitions. What
+  /// only confirms a table that is good is not looked for far in a compressed stream.
   ///
   /// - Parameter sectorSize: 512, 1024, 2048 or 4096 bytes to count in; nil to find it by looking.
   /// - Throws: `invalidRequest` for any other sector size. A disk that cannot be read has a table of
@@ -82,7 +83,7 @@ extension PartitionTable {
     var table = PartitionTable(kind: .none, sectorSize: sectorSize ?? 512)
     guard record.hasValidBootIndicators else { return table }
     // Their boot sectors end in 55 AA too, and what stands where the entries would be is code.
-    let whole = FileSystemSignature.find(in: window)
+    let whole = FileSystemSignature.find(in: window, goingFar: false)
     if let whole, fileSystemsWithBootSector.contains(whole.type) {
       if record.couldBeTable(of: window.size / 512) {
         table.notes.append(
@@ -110,7 +111,7 @@ extension PartitionTable {
       guard let part = try? window.window(at: partition.start, size: partition.size) else {
         return false
       }
-      return FileSystemSignature.find(in: part) != nil
+      return FileSystemSignature.find(in: part, goingFar: false) != nil
     }
   }
 

@@ -28,6 +28,13 @@ struct SectorGeometry {
     return try window.reader(at: DiskOffset(offset), count: count)
   }
 
+  /// Whether `reader` would have the bytes without going far through a compressed stream.
+  func isNear(_ sector: UInt64, count: Int) -> Bool {
+    let (offset, overflow) = sector.multipliedReportingOverflow(by: sectorSize)
+    return !overflow
+      && window.way(to: DiskOffset(offset), count: UInt64(count)) <= Limits.shortWay
+  }
+
   /// Where a partition of `sectors` sectors at `start` lies on this disk, as Linux places it
   /// (block/partitions/core.c): nil where it starts past the end, shortened where it only ends
   /// there.

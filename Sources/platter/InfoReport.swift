@@ -36,7 +36,7 @@ struct InfoReport: Encodable {
     let uuid: String?
 
     init?(in window: Window?) {
-      guard let signature = window.flatMap(FileSystemSignature.find(in:)) else { return nil }
+      guard let signature = window.flatMap({ FileSystemSignature.find(in: $0) }) else { return nil }
       type = signature.type
       label = signature.label
       uuid = signature.uuid

@@ -2,6 +2,7 @@ public import ArgumentParser
 internal import DiskCore
 internal import FileSystems
 internal import Glibc
+internal import ImageFormats
 public import MountServer
 
 struct MountCommand: ParsableCommand {
@@ -47,6 +48,17 @@ struct MountCommand: ParsableCommand {
     help: ArgumentHelp(
       "How many bytes of decoded blocks of a compressed image to keep.", valueName: "bytes"))
   var cacheSize = ByteCount(Limits.decodedBlocks)
+
+  @Option(
+    name: .customLong("spill"), defaultAsFlag: ByteCount(Int(SpillSpace.standardSize)),
+    help: ArgumentHelp(
+      "Keep decoded bytes of gzip, xz, zstd, bzip2, LZ4 or ZIP in a file of at most so many.",
+      discussion: """
+        Bytes that were decoded once are read from there and not decoded again: for reading at random \
+        places of a stream that can only be decoded from its start. The file is in $TMPDIR, has no name \
+        and is gone with the mount; when it is full, nothing more goes in.
+        """, valueName: "bytes"))
+  var spillSize: ByteCount?
 
   @Flag(help: "Let writes go into the image itself: a raw image, a fixed VHD or a flat VMDK.")
   var write = false
@@ -96,6 +108,7 @@ struct MountCommand: ParsableCommand {
     options.parents = options.parents.map(absolute)
     options.allowedPaths = options.allowedPaths.map(absolute)
     options.cacheSize = cacheSize.bytes
+    options.spillSize = spillSize.map { UInt64($0.bytes) }
     // Who only looks need not wait for the end of a compressed stream.
     options.needsExactSize = changes != .refused
     let request = MountRequest(

@@ -15,6 +15,7 @@ struct Platter: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       MountCommand.self, UnmountCommand.self, ListCommand.self, InfoCommand.self, MapCommand.self,
-      LsCommand.self, CpCommand.self, CatCommand.self, HashCommand.self, OverlayCommand.self,
+      LsCommand.self, CpCommand.self, CatCommand.self, HashCommand.self, VerifyCommand.self,
+      OverlayCommand.self,
     ])
 }

@@ -1,6 +1,7 @@
-import DiskCore
 import TestSupport
 import Testing
+
+@testable import DiskCore
 
 private typealias Run = ScriptedLayer.Run
 
@@ -52,9 +53,27 @@ private typealias Run = ScriptedLayer.Run
     #expect(blocks.counts == [3: 1, 1: 1])
   }
 
+  /// Wherever in the blocks they read: once is not twice.
+  @Test func randomReadersDoNotWashOutWhatIsUsed() throws {
+    let stored = ImageBytes.pattern(400 * 1024, seed: 5)
+    let blocks = blocks(MemoryStorage(stored))
+    let runs = (0..<400).map { Run(.encoded(blocks, index: UInt64($0), at: 0), 1024) }
+    let disk = try Disk(
+      layers: [ScriptedLayer(runs)], blocks: BlockCache(capacity: 40 * Self.blockSize))
+    func read(_ block: Int, _ at: Int) throws {
+      _ = try disk.whole.bytes(at: DiskOffset(UInt64(block * 1024 + at)), count: 16)
+    }
+    for round in 0..<2 { for block in 0..<20 { try read(block, 100 + round * 300) } }
+    // Not in order: nothing is decoded ahead.
+    for step in 0..<380 { try read(20 + step * 7 % 380, 512) }
+    for block in 0..<20 { try read(block, 700) }
+    #expect((0..<20).allSatisfy { blocks.counts[$0] == 1 })
+  }
+
   @Test func keepsWhatItHasRoomFor() throws {
     let blocks = blocks()
-    let disk = try disk(blocks, cache: BlockCache(capacity: 4 * Self.blockSize))
+    let disk = try disk(
+      blocks, cache: BlockCache(capacity: 4 * (Self.blockSize + DecodedBlock.overhead)))
     func touch(_ block: Int) throws {
       _ = try disk.whole.bytes(at: DiskOffset(UInt64(block * 1024)), count: 1)
     }

@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -7,14 +8,18 @@ import Testing
 @Suite struct BlockResidenceTests {
   private let decoder = ScrambledBlocks(MemoryStorage([0]), blockSize: 1000)
 
+  private let buffers = BlockBuffers()
+  private static let cost = 1000 + DecodedBlock.overhead
+
   private func block(_ index: UInt64) -> DecodedBlock {
-    DecodedBlock(BlockCache.Key(decoder: decoder, index: index))
+    DecodedBlock(BlockCache.Key(decoder: decoder, index: index), in: buffers)
   }
 
   @Test func neverMoreThanThereIsRoomFor() {
     var random = SeededRandom(seed: 3)
-    for capacity in [1, 999, 1000, 1001, 2500, 10_000, 64_000] {
-      var residence = BlockResidence(capacity: capacity)
+    let cost = Self.cost
+    for capacity in [1, cost - 1, cost, cost + 1, cost * 5 / 2, cost * 10, cost * 64] {
+      var residence = BlockResidence()
       var resident: [UInt64: DecodedBlock] = [:]
       for _ in 0..<3000 {
         let index = UInt64.random(in: 0..<200, using: &random)
@@ -25,11 +30,11 @@ import Testing
         }
         let new = block(index)
         resident[index] = new
-        for leaving in residence.admit(new) {
+        for leaving in residence.admit(new, capacity: capacity) {
           #expect(resident.removeValue(forKey: leaving.key.index) === leaving)
         }
-        #expect(residence.cost == resident.count * 1000)
-        #expect(residence.cost <= max(capacity, 1000))
+        #expect(residence.cost == resident.count * cost)
+        #expect(residence.cost <= max(capacity, cost))
         #expect(resident[index] != nil, "what was asked for last is there")
       }
     }
@@ -37,11 +42,13 @@ import Testing
 
   /// A scan of a disk a hundred times as large as the cache leaves what is in use where it is.
   @Test func aScanDoesNotWashOutWhatIsUsed() {
-    var residence = BlockResidence(capacity: 100_000)
+    var residence = BlockResidence()
     var gone: Set<UInt64> = []
     func admit(_ index: UInt64) -> DecodedBlock {
       let block = block(index)
-      for leaving in residence.admit(block) { gone.insert(leaving.key.index) }
+      for leaving in residence.admit(block, capacity: 100 * Self.cost) {
+        gone.insert(leaving.key.index)
+      }
       return block
     }
     let hot = (0..<50).map { admit($0) }
@@ -57,25 +64,73 @@ import Testing
 
   /// What left too early is kept when it comes back.
   @Test func whatComesBackStays() {
-    var residence = BlockResidence(capacity: 10_000)
+    var residence = BlockResidence()
     var gone: [UInt64] = []
-    for index in 0..<20 { gone += residence.admit(block(UInt64(index))).map(\.key.index) }
+    func admit(_ index: UInt64) {
+      gone += residence.admit(block(index), capacity: 10 * Self.cost).map(\.key.index)
+    }
+    for index in 0..<20 { admit(UInt64(index)) }
     #expect(gone == Array(0..<10).map(UInt64.init))
-    gone = residence.admit(block(9)).map(\.key.index)
-    for index in 100..<108 { gone += residence.admit(block(UInt64(index))).map(\.key.index) }
+    gone = []
+    admit(9)
+    for index in 100..<108 { admit(UInt64(index)) }
     #expect(!gone.contains(9))
   }
 
   /// A block that is kept, and as large as there is room, beside a small new one: the small one goes.
   @Test func alone() {
     let small = ScrambledBlocks(MemoryStorage([0]), blockSize: 100)
-    var residence = BlockResidence(capacity: 1050)
-    #expect(residence.admit(block(1)).isEmpty)
-    let other = DecodedBlock(BlockCache.Key(decoder: small, index: 1))
-    #expect(residence.admit(other).map(\.key.index) == [1])
+    let capacity = Self.cost + 50
+    var residence = BlockResidence()
+    #expect(residence.admit(block(1), capacity: capacity).isEmpty)
+    let other = DecodedBlock(BlockCache.Key(decoder: small, index: 1), in: buffers)
+    #expect(residence.admit(other, capacity: capacity).map(\.key.index) == [1])
     let again = block(1)
-    let leaving = residence.admit(again)
+    let leaving = residence.admit(again, capacity: capacity)
     #expect(leaving.count == 1 && leaving.first === other)
-    #expect(residence.cost == 1000)
+    #expect(residence.cost == Self.cost)
+  }
+
+  /// What is being decoded takes its memory whether it leaves or not: it stays, and others leave.
+  @Test func whatIsBeingDecodedDoesNotLeave() throws {
+    let storage = FaultyStorage(MemoryStorage([UInt8](repeating: 0, count: 2000)))
+    let slow = ScrambledBlocks(storage, blockSize: 1000)
+    let busy = DecodedBlock(BlockCache.Key(decoder: slow, index: 1), in: buffers)
+    var residence = BlockResidence()
+    _ = residence.admit(busy, capacity: 4 * Self.cost)
+    let (arrived, mayGoOn) = (Shared(false), Shared(false))
+    storage.beforeRead { _ in
+      arrived.change { $0 = true }
+      for _ in 0..<10_000 where !mayGoOn.value { usleep(1000) }
+    }
+    let decoding = Shared(false)
+    let thread = Thread {
+      _ = try? busy.get(for: nil)
+      decoding.change { $0 = true }
+    }
+    thread.start()
+    for _ in 0..<10_000 where !arrived.value { usleep(1000) }
+    #expect(busy.isBeingDecoded)
+    for index in 0..<50 {
+      let leaving = residence.admit(block(UInt64(index)), capacity: 4 * Self.cost)
+      #expect(!leaving.contains { $0 === busy })
+      #expect(residence.cost <= 4 * Self.cost)
+    }
+    mayGoOn.change { $0 = true }
+    for _ in 0..<10_000 where !decoding.value { usleep(1000) }
+    #expect(!busy.isBeingDecoded)
+    let leaving = (50..<60).flatMap {
+      residence.admit(block(UInt64($0)), capacity: 4 * Self.cost)
+    }
+    #expect(leaving.contains { $0 === busy })
+  }
+
+  /// Room that is taken away is made with the next block.
+  @Test func lessRoom() {
+    var residence = BlockResidence()
+    for index in 0..<20 { _ = residence.admit(block(UInt64(index)), capacity: 20 * Self.cost) }
+    #expect(residence.cost == 20 * Self.cost)
+    #expect(residence.admit(block(20), capacity: 5 * Self.cost).count == 16)
+    #expect(residence.cost == 5 * Self.cost)
   }
 }

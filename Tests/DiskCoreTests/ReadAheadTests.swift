@@ -95,6 +95,20 @@ import Testing
     #expect(figures.hits + figures.misses == 64 && figures.misses + figures.ahead == 64)
   }
 
+  /// What comes ahead would push out what is being read.
+  @Test func whereThereIsRoomForFewNothingComesAhead() throws {
+    for room in [0, 1 << 16, 3 << 16] {
+      let cache = BlockCache(capacity: room)
+      let (disk, blocks, content) = try disk(cache)
+      for at in stride(from: 0, to: content.count, by: 1 << 14) {
+        let bytes = try disk.whole.bytes(at: DiskOffset(UInt64(at)), count: 1 << 14)
+        #expect(bytes == Array(content[at..<at + 1 << 14]))
+      }
+      #expect(blocks.counts.values.allSatisfy { $0 == 1 } && blocks.counts.count == 64)
+      #expect(cache.figures.ahead == 0)
+    }
+  }
+
   @Test func aRandomReaderDecodesNothingElse() throws {
     let cache = BlockCache()
     let (disk, blocks, _) = try disk(cache)

@@ -15,4 +15,12 @@ public protocol BlockDecoder: AnyObject, Sendable {
   ///   table, or the table's entry itself.
   /// - Throws: `malformed` or `truncated`, naming the place in the file, where the block is damaged.
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError)
+
+  /// What checksum of block `index` decoding compares, as people call it: `block Adler-32`; nil where
+  /// there is none.
+  func checksum(of index: UInt64) -> String?
+}
+
+extension BlockDecoder {
+  public func checksum(of index: UInt64) -> String? { nil }
 }

@@ -5,32 +5,36 @@
 ///
 /// Reading a block moves nothing: only admitting one takes the lock around this.
 struct BlockResidence {
-  private let capacity: Int
-  /// A tenth, as the paper found best.
-  private let probation: Int
   private var new = BlockQueue()
   private var kept = BlockQueue()
-  private var left: RecentlyLeft
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    probation = capacity / 10
-    left = RecentlyLeft()
-  }
+  private var left = RecentlyLeft()
 
   /// In bytes.
   var cost: Int { new.cost + kept.cost }
 
-  /// Takes `block` in, and gives those that leave for it.
-  mutating func admit(_ block: DecodedBlock) -> [DecodedBlock] {
+  /// Takes `block` in, and gives those that leave for it. Blocks that are being decoded do not leave.
+  ///
+  /// - Parameter capacity: what all blocks may cost from now on.
+  mutating func admit(_ block: DecodedBlock, capacity: Int) -> [DecodedBlock] {
     if left.take(block.key) { kept.append(block) } else { new.append(block) }
     var leaving: [DecodedBlock] = []
-    while cost > capacity, new.count + kept.count > 1 {
-      if new.cost > probation || kept.hasNothing(but: block) {
+    // A tenth, as the paper found best.
+    let probation = capacity / 10
+    // Blocks of the first queue that were looked at and are being decoded.
+    var busy = 0
+    // Each can be passed a few times until its uses are used up.
+    var looks = 8 * (new.count + kept.count)
+    while cost > capacity, new.count + kept.count > 1, looks > 0 {
+      looks -= 1
+      let isNewOnesTurn = new.cost > probation || kept.hasNothing(but: block)
+      if isNewOnesTurn && busy < new.count || kept.count == 0 {
         guard let oldest = new.popFirst() else { break }
         if oldest === block {
           // Larger than the queue, and it has only come.
           kept.append(oldest)
+        } else if oldest.isBeingDecoded {
+          new.append(oldest)
+          busy += 1
         } else if oldest.takeUse() {
           oldest.forgetUses()
           kept.append(oldest)
@@ -40,7 +44,7 @@ struct BlockResidence {
         }
       } else {
         guard let oldest = kept.popFirst() else { break }
-        if oldest === block || oldest.takeUse() {
+        if oldest === block || oldest.isBeingDecoded || oldest.takeUse() {
           kept.append(oldest)
         } else {
           leaving.append(oldest)

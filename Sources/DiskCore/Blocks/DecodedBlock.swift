@@ -5,30 +5,73 @@ final class DecodedBlock: Sendable {
   let key: BlockCache.Key
   /// How many bytes it takes.
   let cost: Int
-  let bytes: Lazy<[UInt8]>
+  private let bytes: Lazy<BlockBytes>
+  private let demand = BlockDemand()
+  private let isDecodedFlag = Atomic(false)
   /// How often it was read again, up to `mostUses`.
   private let uses = Atomic<UInt8>(0)
   /// Where the last read of it ended.
   private let end = Atomic<Int>(0)
 
-  private static let mostUses: UInt8 = 3
+  /// Whether somebody is at it: its memory would not be free if it left.
+  private let decoding: Decoding
 
-  init(_ key: BlockCache.Key) {
+  private static let mostUses: UInt8 = 3
+  /// What a block takes besides its bytes: this, its places in tables and queues.
+  static let overhead = 512
+
+  /// A box, for the closure that decodes has no `self` yet.
+  private final class Decoding: Sendable {
+    let isGoingOn = Atomic<Bool>(false)
+  }
+
+  init(_ key: BlockCache.Key, in buffers: BlockBuffers) {
     self.key = key
     let count = key.decoder.decodedBytes(of: key.index)
-    cost = count
-    bytes = Lazy { () throws(DiskError) -> [UInt8] in
-      try [UInt8](uninitialized: count) { (buffer) throws(DiskError) in
-        try key.decoder.decode(key.index, into: &buffer)
+    cost = count + Self.overhead
+    let decoding = Decoding()
+    self.decoding = decoding
+    bytes = Lazy { [demand] () throws(DiskError) -> BlockBytes in
+      decoding.isGoingOn.store(true, ordering: .relaxed)
+      defer { decoding.isGoingOn.store(false, ordering: .relaxed) }
+      return try Waiter { demand.isGone }.waiting { () throws(DiskError) -> BlockBytes in
+        try buffers.block(count) { (buffer) throws(DiskError) in
+          try key.decoder.decode(key.index, into: &buffer)
+        }
       }
     }
   }
 
+  var isDecoded: Bool { isDecodedFlag.load(ordering: .acquiring) }
+
+  /// The bytes; decodes them, or waits for who does. That goes on as long as one waits for it.
+  ///
+  /// - Parameter waiter: who wants them; nil for somebody who waits however long it takes.
+  func get(for waiter: Waiter?) throws(DiskError) -> BlockBytes {
+    guard !isDecoded else { return try bytes.get() }
+    while true {
+      demand.add(waiter)
+      do throws(DiskError) {
+        let decoded = try bytes.get()
+        isDecodedFlag.store(true, ordering: .releasing)
+        demand.clear()
+        return decoded
+      } catch {
+        // It can have been given up just before we came.
+        guard error.isGivenUp, waiter.map({ !$0.isGone }) ?? true else { throw error }
+      }
+    }
+  }
+
+  var isBeingDecoded: Bool { decoding.isGoingOn.load(ordering: .relaxed) }
+
   /// Somebody reads `part`. Who goes on where the last read ended goes through the block once, in
   /// pieces: that is not a second use.
-  func willRead(_ part: Range<Int>) {
+  ///
+  /// - Parameter isFirst: whether nobody asked for it before, now or ahead.
+  func willRead(_ part: Range<Int>, isFirst: Bool = false) {
     let last = end.exchange(part.upperBound, ordering: .relaxed)
-    guard part.lowerBound != last else { return }
+    guard !isFirst, part.lowerBound != last else { return }
     let count = uses.load(ordering: .relaxed)
     if count < Self.mostUses { uses.store(count + 1, ordering: .relaxed) }
   }
@@ -42,24 +85,4 @@ final class DecodedBlock: Sendable {
   }
 
   func forgetUses() { uses.store(0, ordering: .relaxed) }
-}
-
-extension [UInt8] {
-  /// `count` bytes that `fill` writes, every one of them; not cleared before.
-  fileprivate init(
-    uninitialized count: Int, filledBy fill: (inout MutableRawSpan) throws(DiskError) -> Void
-  ) throws(DiskError) {
-    var failure: DiskError? = nil
-    unsafe self.init(unsafeUninitializedCapacity: count) { buffer, initialised in
-      var bytes = unsafe MutableRawSpan(_unsafeBytes: UnsafeMutableRawBufferPointer(buffer))
-      do throws(DiskError) {
-        try fill(&bytes)
-        initialised = count
-      } catch {
-        failure = error
-        initialised = 0
-      }
-    }
-    if let failure { throw failure }
-  }
 }

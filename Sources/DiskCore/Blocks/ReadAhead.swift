@@ -6,6 +6,12 @@ internal import Synchronization
 final class ReadAhead: Sendable {
   /// A reader waits no longer for more than this, however fast it is.
   private static let longestWindow = 8 << 20
+  /// For how many blocks like it the cache must have room, for one to be decoded ahead.
+  private static let leastResident = 4
+
+  /// In decoded bytes: small blocks are handed to a thread together, which costs more than a block of
+  /// 2 KiB does.
+  private static let handful = 64 << 10
 
   private let streams: Mutex<SequentialStreams>
   private let blocks: BlockCache
@@ -14,17 +20,31 @@ final class ReadAhead: Sendable {
     self.blocks = blocks
     // What is ahead of a few readers must not push out what they have not read yet.
     streams = Mutex(
-      SequentialStreams(longestWindow: UInt64(min(Self.longestWindow, blocks.capacity / 8))))
+      SequentialStreams(longestWindow: UInt64(min(Self.longestWindow, blocks.memory.forBlocks / 8)))
+    )
   }
 
   /// `range` of `disk` is being read, and some of it is compressed.
   func willRead(_ range: Range<UInt64>, of disk: Disk) {
-    guard let next = streams.withLock({ $0.read(range) }) else { return }
-    let wanted = next.clamped(to: 0..<disk.size)
+    guard let coming = streams.withLock({ $0.read(range) }) else { return }
+    let wanted = coming.clamped(to: 0..<disk.size)
     guard !wanted.isEmpty else { return }
     let blocks = blocks
+    let waiter = Waiter.current
     blocks.threads.ahead { [weak disk] decode in
       var place = wanted.lowerBound
+      var next: [(decoder: any BlockDecoder, index: UInt64)] = []
+      var bytes = 0
+      func handOver() {
+        guard !next.isEmpty else { return }
+        let handful = next
+        decode {
+          for block in handful { blocks.decodeAhead(block.index, of: block.decoder, for: waiter) }
+        }
+        next.removeAll(keepingCapacity: true)
+        bytes = 0
+      }
+      defer { handOver() }
       while place < wanted.upperBound, let disk {
         // What cannot be resolved is told to who reads it.
         guard
@@ -33,8 +53,13 @@ final class ReadAhead: Sendable {
           ).extent
         else { return }
         place += max(1, extent.length)
-        guard case .encoded(let decoder, let index, _) = extent.place else { continue }
-        decode { blocks.decodeAhead(index, of: decoder) }
+        // Where there is room for few, what comes would push out what is being read.
+        guard case .encoded(let decoder, let index, _) = extent.place,
+          decoder.decodedBytes(of: index) <= blocks.memory.forBlocks / Self.leastResident
+        else { continue }
+        next.append((decoder, index))
+        bytes += decoder.decodedBytes(of: index)
+        if bytes >= Self.handful { handOver() }
       }
     }
   }

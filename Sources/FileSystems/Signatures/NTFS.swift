@@ -20,7 +20,9 @@ extension FileSystemSignature {
     guard table <= (try boot.u64(at: 0x28)) / clusterSectors else { return nil }
     let (offset, overflow) = table.multipliedReportingOverflow(by: sectorSize * clusterSectors)
     let (volume, past) = offset.addingReportingOverflow(3 * UInt64(recordSize))
-    guard !overflow, !past, try source.reader(at: offset, count: 4).matches("FILE", at: 0) else {
+    guard !overflow, !past else { return nil }
+    if source.isTooFar(volume) { return FileSystemSignature(type: "ntfs", uuid: uuid) }
+    guard try source.reader(at: offset, count: 4).matches("FILE", at: 0) else {
       return nil
     }
     let record = try source.reader(at: volume, count: recordSize)

@@ -6,8 +6,11 @@ extension FileSystemSignature {
   /// Reads 68 KiB and a few sectors more, checks what the format allows to be checked and trusts
   /// nothing. Checksums of superblocks are not verified: a damaged file system is still that file
   /// system, and whoever looks at it wants to know which. What cannot be read is not found.
-  public static func find(in window: Window) -> FileSystemSignature? {
-    let source = SignatureSource(window)
+  ///
+  /// - Parameter goingFar: whether to decode much of a compressed stream for it, as for a label that is far
+  ///   inside. Otherwise what lies there counts as not read.
+  public static func find(in window: Window, goingFar: Bool = true) -> FileSystemSignature? {
+    let source = SignatureSource(window, goingFar: goingFar)
     for parser in parsers {
       if let found = try? parser(source) { return found }
     }

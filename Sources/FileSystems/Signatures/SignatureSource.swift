@@ -9,12 +9,24 @@ struct SignatureSource {
 
   let window: Window
   private let start: [UInt8]
+  private let goesFar: Bool
 
-  init(_ window: Window) {
+  init(_ window: Window, goingFar: Bool) {
     self.window = window
+    goesFar = goingFar
+    let count = min(window.size, UInt64(Self.sharedStart))
+    guard goingFar || window.way(to: .start, count: count) <= Limits.shortWay else {
+      start = []
+      return
+    }
     // A bad sector there is met again, and alone, by whoever needs it.
     start =
-      (try? window.bytes(at: .start, count: Int(min(window.size, UInt64(Self.sharedStart))))) ?? []
+      (try? window.bytes(at: .start, count: Int(count))) ?? []
+  }
+
+  /// Whether what lies at `offset` is too far in a compressed stream to be read for this.
+  func isTooFar(_ offset: UInt64) -> Bool {
+    !goesFar && window.way(to: DiskOffset(offset), count: 1) > Limits.shortWay
   }
 
   /// `count` bytes from `offset` on.
@@ -26,6 +38,9 @@ struct SignatureSource {
     if count >= 0, offset <= available, UInt64(count) <= available - offset {
       let first = Int(offset)
       return ByteReader(Array(start[first..<first + count]), base: offset)
+    }
+    guard !isTooFar(offset) else {
+      throw DiskError(.unavailable, "is too far to be looked at for this", offset: offset)
     }
     return try window.reader(at: DiskOffset(offset), count: count)
   }

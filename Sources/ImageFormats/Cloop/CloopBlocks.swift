@@ -44,6 +44,8 @@ final class CloopBlocks: BlockDecoder {
 
   func decodedBytes(of index: UInt64) -> Int { blockSize }
 
+  func checksum(of index: UInt64) -> String? { "block Adler-32" }
+
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
     let place = try place(of: Int(index))
     let compressed = try source.bytes(

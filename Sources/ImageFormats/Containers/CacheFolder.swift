@@ -51,26 +51,37 @@ struct CacheFolder: Sendable {
   }
 
   /// Puts a whole file in the place of `name`, or none: what cannot be kept is found out again.
-  func write(_ name: String, _ bytes: [UInt8]) {
-    makeRoom(for: UInt64(bytes.count))
+  ///
+  /// - Parameters:
+  ///   - count: how many bytes it will have.
+  ///   - content: gives them piece by piece to its argument, so that they are nowhere all in memory.
+  func write(_ name: String, count: Int, _ content: (([UInt8]) -> Void) -> Void) {
+    makeRoom(for: UInt64(count))
     let file = PathParts.join(path, name)
     var template = Array((file + ".XXXXXX").utf8CString)
     let number = unsafe mkstemp(&template)
     guard number >= 0 else { return }
     let descriptor = OwnedDescriptor(adopting: number)
     var done = 0
+    content { bytes in done += Self.append(bytes, to: descriptor.number) }
+    guard done == count, unsafe rename(template, file) == 0 else {
+      unsafe unlink(template)
+      return
+    }
+  }
+
+  /// How many bytes were written: all, or fewer than there are.
+  private static func append(_ bytes: [UInt8], to descriptor: CInt) -> Int {
+    var done = 0
     while done < bytes.count {
       let count = unsafe bytes.withUnsafeBytes { bytes in
         unsafe Glibc.write(
-          descriptor.number, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
+          descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
       }
       guard count > 0 || errno == EINTR else { break }
       done += max(0, count)
     }
-    guard done == bytes.count, unsafe rename(template, file) == 0 else {
-      unsafe unlink(template)
-      return
-    }
+    return done
   }
 
   private func makeRoom(for count: UInt64) {

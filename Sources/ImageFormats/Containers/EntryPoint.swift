@@ -25,7 +25,7 @@ final class EntryPoints: Sendable {
   static let distancePerWindowByte: UInt64 = 64
   /// What the windows of one stream may take in memory, in bytes; beyond it every other one goes.
   static let mostWindowBytes = 16 << 20
-  /// And how many entry points there may be: 40 bytes each.
+  /// And how many entry points there may be.
   static let mostPoints = 1 << 18
 
   private struct State: Sendable {
@@ -34,6 +34,8 @@ final class EntryPoints: Sendable {
     var windowBytes = 0
     var end: UInt64?
     var trailing: UInt64 = 0
+    /// For as long as these many points and this size are what there is.
+    var longestWay: (count: Int, size: UInt64, way: UInt64)?
   }
 
   /// Whether no more can be found: every point is known, and a decoder that began at one must end
@@ -72,6 +74,13 @@ final class EntryPoints: Sendable {
   /// What the windows take, packed.
   var windowBytes: Int { state.withLock { $0.windowBytes } }
 
+  /// What all of it takes, in bytes: a window is an allocation of its own.
+  var memory: Int {
+    state.withLock { state in
+      state.windowBytes + state.points.count * MemoryLayout<EntryPoint>.stride
+    }
+  }
+
   /// How many bytes the stream decodes to; nil until that is known.
   var end: UInt64? { state.withLock { $0.end } }
 
@@ -91,6 +100,23 @@ final class EntryPoints: Sendable {
       let index = Self.index(of: offset, in: state.points)
       let next = index + 1 < state.points.count ? state.points[index + 1].decoded : nil
       return (state.points[index], next)
+    }
+  }
+
+  /// The longest way, in decoded bytes, from one to a byte of a stream of `size` bytes.
+  func longestWay(in size: UInt64) -> UInt64 {
+    state.withLock { state in
+      if let known = state.longestWay, known.count == state.points.count, known.size == size {
+        return known.way
+      }
+      var way: UInt64 = 0
+      var end = size
+      for point in state.points.reversed() where point.decoded < end {
+        way = max(way, end - point.decoded)
+        end = point.decoded
+      }
+      state.longestWay = (state.points.count, size, way)
+      return way
     }
   }
 

@@ -12,6 +12,8 @@ final class KeptIndex: Sendable {
   private static let version: UInt32 = 1
   private static let magic = Array("PLTRIDX\n".utf8)
   private static let headerSize = 8 + 4 + 32 + 8 + 8 + 8
+  /// Of an entry point, without its window.
+  private static let pointSize = 8 + 8 + 8 + 4
   /// Larger ones are not read and not written, in bytes: windows and their entry points.
   private static let largest = EntryPoints.mostWindowBytes + 32 * EntryPoints.mostPoints
   /// Saved again when there are twice as many entry points, and these many at least.
@@ -21,20 +23,21 @@ final class KeptIndex: Sendable {
   private let key: [UInt8]
   private let saved = Mutex((count: 0, end: false))
 
-  /// For the stream in `source`; nil where the folder cannot be had, or the file cannot be known again.
-  init?(of source: any Storage, as container: String, in folder: String) {
-    guard let folder = CacheFolder(folder), let key = try? Self.key(of: source, container) else {
+  /// For the stream that is in `source`'s stored file, in these containers, outermost first; nil where the folder cannot be had, or the file cannot be known again.
+  init?(of source: any Storage, as containers: [String], in folder: String) {
+    guard let folder = CacheFolder(folder), let key = try? Self.key(of: source, containers) else {
       return nil
     }
     self.folder = folder
     self.key = key
   }
 
-  /// A digest of what the file is known by, wherever it lies: its size, its time and samples of it.
+  /// A digest of what the stored file is known by, wherever it lies: its size, its time and samples of
+  /// it; nothing is decoded for that.
   private static func key(
-    of source: any Storage, _ container: String
+    of source: any Storage, _ containers: [String]
   ) throws(DiskError) -> [UInt8] {
-    var bytes = Array(container.utf8) + [0]
+    var bytes = Array(containers.joined(separator: " in ").utf8) + [0]
     for part in source.parts {
       let record = try FileIdentityRecord.of(part)
       bytes += littleEndian(record.storedSize)
@@ -67,23 +70,30 @@ final class KeptIndex: Sendable {
     }
     // A short stream is decoded faster than its index is found.
     guard isWorthIt, points.end.map({ $0 > OpenedContainer.measuredAtOnce }) ?? true else { return }
-    folder.write(name, Self.bytes(of: points, key: key))
+    write(points)
   }
 
-  private static func bytes(of points: EntryPoints, key: [UInt8]) -> [UInt8] {
+  private func write(_ points: EntryPoints) {
     let all = points.all
-    var bytes = magic + littleEndian(version) + key
-    bytes += littleEndian(points.end ?? .max)
-    bytes += littleEndian(points.trailing)
-    bytes += littleEndian(UInt64(all.count))
-    for point in all {
-      bytes += littleEndian(point.decoded)
-      bytes += littleEndian(point.stored)
-      bytes += littleEndian(point.detail)
-      bytes += littleEndian(UInt32(point.window.packed.count))
-      bytes += point.window.packed
+    let count = all.reduce(Self.headerSize + 4) { $0 + Self.pointSize + $1.window.packed.count }
+    folder.write(name, count: count) { put in
+      var header = Self.magic + Self.littleEndian(Self.version) + key
+      header += Self.littleEndian(points.end ?? .max)
+      header += Self.littleEndian(points.trailing)
+      header += Self.littleEndian(UInt64(all.count))
+      put(header)
+      var checksum = CRC32.of(header)
+      for point in all {
+        var bytes = Self.littleEndian(point.decoded)
+        bytes += Self.littleEndian(point.stored)
+        bytes += Self.littleEndian(point.detail)
+        bytes += Self.littleEndian(UInt32(point.window.packed.count))
+        bytes += point.window.packed
+        put(bytes)
+        checksum = CRC32.of(unsafe bytes.span.bytes, after: checksum)
+      }
+      put(Self.littleEndian(checksum))
     }
-    return bytes + littleEndian(CRC32.of(bytes))
   }
 
   private static func points(
@@ -92,7 +102,7 @@ final class KeptIndex: Sendable {
     let end = reader.count - 4
     guard end >= headerSize, reader.matches(magic, at: 0), try reader.u32(at: 8) == version,
       reader.matches(key, at: 12),
-      try reader.u32(at: end) == CRC32.of(Array(reader.bytes[..<end]))
+      try reader.u32(at: end) == CRC32.of(unsafe reader.bytes.span.bytes.extracting(0..<end))
     else { return nil }
     let size = try reader.u64(at: 44)
     let trailing = try reader.u64(at: 52)
@@ -105,14 +115,14 @@ final class KeptIndex: Sendable {
       let point = EntryPoint(
         decoded: try reader.u64(at: place), stored: try reader.u64(at: place + 8),
         detail: try reader.u64(at: place + 16),
-        window: PackedBytes(packed: Array(try reader.slice(at: place + 28, count: length))))
+        window: PackedBytes(packed: Array(try reader.slice(at: place + pointSize, count: length))))
       guard
         points.last.map({ $0.decoded < point.decoded && $0.stored < point.stored })
           ?? (point.decoded == 0), point.decoded <= size,
         point.decoded <= Limits.largestDisk
       else { return nil }
       points.append(point)
-      place += 28 + length
+      place += pointSize + length
     }
     guard place == end, size == .max || size <= Limits.largestDisk else { return nil }
     return EntryPoints(

@@ -1,4 +1,5 @@
-internal import DiskCore
+public import DiskCore
+internal import Synchronization
 
 /// A container around an image, opened.
 public final class OpenedContainer: Sendable {
@@ -6,27 +7,49 @@ public final class OpenedContainer: Sendable {
   public let name: String
   /// The stored file.
   public let path: String
-  let storage: DecodedStorage
+  private let current: Mutex<DecodedStorage>
   private let activity: StreamActivity
   private let details: [(name: String, value: String)]
   /// Whether the container says how large it is, and that is checked at the end.
   private let isSizeStated: Bool
   private let fixedNotes: [String]
+  /// What was said of its size when that was a guess.
+  public let guesses: [String]
 
   fileprivate init(
     _ name: String, _ stream: ContainedStream, _ storage: DecodedStorage,
-    _ activity: StreamActivity, _ notes: [String]
+    _ activity: StreamActivity, guesses: [String]
   ) {
     self.name = name
     path = storage.path
-    self.storage = storage
+    current = Mutex(storage)
     self.activity = activity
     details = stream.details
     isSizeStated = stream.size == .exact(storage.size)
-    fixedNotes = stream.notes + notes
+    fixedNotes = stream.notes
+    self.guesses = guesses
   }
 
-  /// In decoded bytes, as it was when the image was opened.
+  var storage: DecodedStorage { current.withLock { $0 } }
+
+  /// What is inside with its true size, which it has from now on; nil where that is not known, or is what is
+  /// shown.
+  func correct() throws(DiskError) -> DecodedStorage? {
+    let shown = storage
+    guard let end = shown.stream.points.end, end != shown.size, end > 0, end <= Limits.largestDisk
+    else { return nil }
+    let corrected = try shown.resized(to: end)
+    current.withLock { $0 = corrected }
+    return corrected
+  }
+
+  /// From now on `act` is called where the stream's end is found elsewhere than it was thought to be: on the
+  /// thread that came to it, before what it was asked for is answered.
+  public func whenSizeIsFound(_ act: @escaping @Sendable () -> Void) {
+    activity.whenCorrected(act)
+  }
+
+  /// In decoded bytes, as it is shown.
   public var size: UInt64 { storage.size }
 
   /// Whether that is known to be true: from an index, or because the end was reached.
@@ -34,8 +57,18 @@ public final class OpenedContainer: Sendable {
     storage.stream.points.end.map { $0 == storage.size } ?? isSizeStated
   }
 
-  /// How far a long way through the stream is, in decoded bytes; nil where nobody is on one.
-  public var progress: (decoded: UInt64, target: UInt64)? { activity.progress }
+  /// For who checks all of it.
+  public var stream: any VerifiableStream { storage }
+
+  /// How many bytes must be decoded at most before one of the stream's can be read.
+  public var longestWay: UInt64 { storage.longestWay }
+
+  /// How far a long way through the stream is, in decoded bytes, and how far it goes where that is known; nil
+  /// where nobody is on one.
+  public var progress: (decoded: UInt64, target: UInt64?)? { activity.progress }
+
+  /// How many bytes its decoders gave since it was opened, those too that nobody wanted.
+  public var bytesDecoded: UInt64 { storage.stream.decoded }
 
   /// Ends what is being decoded with an error (EINTR), and all that is asked for from now on.
   public func cancel() { activity.cancel() }
@@ -51,16 +84,16 @@ public final class OpenedContainer: Sendable {
 
   /// What to know before trusting it, as far as it is known by now.
   public var notes: [String] {
-    var notes = fixedNotes
+    var notes = fixedNotes + (isSizeExact ? [] : guesses)
     let points = storage.stream.points
     if points.trailing > 0 {
       notes.append("\(points.trailing) bytes behind the \(name) data are not of it")
     }
-    if activity.wasOutgrown {
+    if let end = points.end, end < size {
+      notes.append("ends after \(end) bytes; what is shown behind that cannot be read")
+    } else if activity.wasOutgrown, points.end != size {
       notes.append(
         "is longer than the \(size) bytes that are shown; opened again it will have its true size")
-    } else if let end = points.end, end < size {
-      notes.append("ends after \(end) bytes; what is shown behind that cannot be read")
     }
     return notes
   }
@@ -77,31 +110,40 @@ extension OpenedContainer {
   /// - Parameters:
   ///   - unpacking: where the size must be right, a stream that does not say is decoded to its end, and
   ///     reading the end of one that said wrong fails.
-  ///   - depth: how many containers are around this one.
+  ///   - outer: the containers around this one, outermost first.
   /// - Throws: `unsupported` for one too many; otherwise as the container's `open`, and what decoding
   ///   throws.
   static func open(
-    _ source: any Storage, head: ByteReader, _ unpacking: Unpacking, depth: Int
+    _ source: any Storage, head: ByteReader, _ unpacking: Unpacking,
+    within outer: [OpenedContainer] = []
   ) throws(DiskError) -> OpenedContainer? {
     guard let container = ContainerRegistry.container(fitting: head) else { return nil }
-    guard depth < mostNested else {
+    guard outer.count < mostNested else {
       throw DiskError(
         .unsupported, "is compressed more than \(mostNested) times over", path: source.path)
     }
+    let interruption = Interruption()
+    let source = InterruptibleStorage(source, interruption)
     var stream = try container.open(source)
     var index: KeptIndex?
-    // What is inside another container would have to be decoded to be known again.
-    if let folder = unpacking.indexFolder, !stream.points.isComplete, depth == 0 {
-      index = KeptIndex(of: source, as: container.name, in: folder)
+    if let folder = unpacking.indexFolder, !stream.points.isComplete {
+      index = KeptIndex(of: source, as: outer.map(\.name) + [container.name], in: folder)
     }
     if let kept = index?.load(spacing: stream.points.leastSpacing) { stream = stream.with(kept) }
-    let activity = StreamActivity { [index] in index?.save($0) }
+    if let end = unpacking.knownSizes[source.path]?[outer.count], !stream.points.isComplete {
+      stream.points.setEnd(end, trailing: 0)
+    }
+    let activity = StreamActivity(interruption) { [index] in index?.save($0) }
     let (size, notes) = try StreamMeasure(stream, source, activity).size(
       isNeeded: unpacking.needsSize)
     let seekable = SeekableStream(
-      source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity)
+      source, size: size, stream.codec, stream.points, isStrict: unpacking.needsSize, activity,
+      unpacking.blocks.memory,
+      spilled: try unpacking.spill.map { (space) throws(DiskError) in try SpilledBlocks(in: space) }
+    )
     return OpenedContainer(
-      container.name, stream, try DecodedStorage(seekable, unpacking.blocks), activity, notes)
+      container.name, stream, try DecodedStorage(seekable, container.name, unpacking.blocks),
+      activity, guesses: notes)
   }
 }
 

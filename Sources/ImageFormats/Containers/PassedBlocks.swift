@@ -12,23 +12,33 @@ final class PassedBlocks: Sendable {
   private static let most = 8
 
   private let blocks = Mutex<[(index: UInt64, bytes: [UInt8])]>([])
+  private let claim: MemoryClaim
 
-  /// Whether to keep blocks that lie between a decoder and its target.
-  func isWorthwhile(distance: UInt64, toEntry: UInt64) -> Bool {
-    distance >= SeekableStream.blockSize && toEntry > 2 * Self.reach
+  init(_ memory: DecodingMemory) { claim = memory.claim(0) }
+
+  /// From where on to keep what a decoder comes by on its way from `start` to `target`, which is `toEntry`
+  /// behind its entry point; `target` where nothing.
+  func first(from start: UInt64, to target: UInt64, toEntry: UInt64) -> UInt64 {
+    guard target - start >= SeekableStream.blockSize, toEntry > Self.reach else {
+      return target
+    }
+    return target - min(target, Self.reach)
   }
 
   func keep(_ bytes: [UInt8], _ index: UInt64) {
     blocks.withLock { blocks in
       if blocks.count == Self.most { blocks.removeFirst() }
       blocks.append((index, bytes))
+      claim.change(to: blocks.count * Int(SeekableStream.blockSize))
     }
   }
 
   /// Gives a block to the cache, which keeps it from then on.
   func take(_ index: UInt64) -> [UInt8]? {
     blocks.withLock { blocks in
-      blocks.firstIndex { $0.index == index }.map { blocks.remove(at: $0).bytes }
+      let bytes = blocks.firstIndex { $0.index == index }.map { blocks.remove(at: $0).bytes }
+      claim.change(to: blocks.count * Int(SeekableStream.blockSize))
+      return bytes
     }
   }
 }

@@ -5,6 +5,9 @@ internal import DiskCore
 struct StoredInput {
   /// How much is read at once, in bytes.
   static let piece = 128 << 10
+  /// How many bytes in a row may hold nothing. Millions of members, frames or blocks of nothing, or padding
+  /// without end, would otherwise be gone through before the first byte is given; no index is larger.
+  static let mostEmpty = UInt64(Limits.largestMetadataRead)
 
   let storage: any Storage
   private var buffer: [UInt8] = []
@@ -12,11 +15,19 @@ struct StoredInput {
   private var start = 0
   /// Where in the file the buffer ends.
   private var end: UInt64
+  /// How many were read since the last that was decoded.
+  private var empty: UInt64 = 0
 
   /// From `offset` on.
   init(_ storage: any Storage, at offset: UInt64) {
     self.storage = storage
     end = offset
+  }
+
+  /// The first `count` bytes of `storage`, or all of a shorter one.
+  static func head(of storage: any Storage, _ count: Int) throws(DiskError) -> ByteReader {
+    let there = Int(min(UInt64(count), storage.size))
+    return ByteReader(try storage.bytes(at: .start, count: there), path: storage.path)
   }
 
   /// Where in the file the next byte is.
@@ -32,8 +43,12 @@ struct StoredInput {
     let step = try decoder.step(
       unsafe buffer.span.bytes.extracting(start..<start + count), into: &output)
     start += step.taken
+    if step.given > 0 { empty = 0 }
     return step
   }
+
+  /// What was taken besides `step` was decoded to something.
+  mutating func decodedSome() { empty = 0 }
 
   /// Goes past `count` bytes, at most to the end of the file.
   mutating func skip(_ count: UInt64) {
@@ -50,6 +65,7 @@ struct StoredInput {
   /// Sees to it that at least `count` bytes are in memory where the file has that many left.
   ///
   /// - Returns: how many there are.
+  /// - Throws: `malformed` where more than `mostEmpty` bytes hold nothing; what reading throws.
   mutating func fill(_ count: Int = 1) throws(DiskError) -> Int {
     let left = buffer.count - start
     guard left < count, end < storage.size else { return left }
@@ -59,6 +75,10 @@ struct StoredInput {
     buffer = bytes
     start = 0
     end += UInt64(more)
+    empty += UInt64(more)
+    guard empty <= Self.mostEmpty + UInt64(Self.piece) else {
+      throw malformed("more than \(Self.mostEmpty) bytes in a row hold nothing")
+    }
     return buffer.count
   }
 

@@ -11,10 +11,28 @@ protocol StreamCodec: Sendable {
   ///   - length: how many bytes there are to the next entry point, where the points are complete: it
   ///     must give neither more nor fewer. Nil to go on to the stream's end.
   ///   - points: takes the entry points that it comes by.
+  ///   - findings: where somebody checks the stream: takes what is compared on the way. A checksum that is
+  ///     wrong is then no error, and what is behind it is given.
   /// - Throws: what reading the file throws; `unavailable` where there is no memory.
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor
+
+  /// Where the passes of a check begin, in order: no checksum is of what lies on both sides of one.
+  ///
+  /// - Parameter points: all that are known without having decoded anything.
+  func sections(_ points: EntryPoints) -> [EntryPoint]
+
+  /// What was compared when the container was opened.
+  func checkOpening(_ findings: StreamFindings)
+}
+
+extension StreamCodec {
+  func sections(_ points: EntryPoints) -> [EntryPoint] {
+    points.isComplete ? points.all : [EntryPoint(decoded: 0, stored: points.all[0].stored)]
+  }
+
+  func checkOpening(_ findings: StreamFindings) {}
 }
 
 /// A live decoder at one place of a stream. Used by one thread at a time.

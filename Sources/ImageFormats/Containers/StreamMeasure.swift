@@ -49,13 +49,13 @@ struct StreamMeasure {
     var head: [UInt8] = []
     var cursor: (any StreamCursor)?
     do throws(DiskError) {
-      let live = try stream.codec.cursor(at: point, length: nil, points)
+      let live = try stream.codec.cursor(at: point, length: nil, points, nil)
       cursor = live
       var scratch = [UInt8](repeating: 0, count: SeekableStream.piece)
       defer { activity.progress(nil) }
       while live.position < limit {
         try activity.check()
-        activity.progress((live.position, limit))
+        activity.progress((live.position, limit == .max ? nil : limit))
         var elements = scratch.mutableSpan
         var buffer = unsafe elements.mutableBytes
         let given = try live.read(into: &buffer)

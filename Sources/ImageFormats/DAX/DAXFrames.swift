@@ -99,6 +99,8 @@ final class DAXFrames: BlockDecoder {
 
   func decodedBytes(of index: UInt64) -> Int { Self.frameBytes }
 
+  func checksum(of index: UInt64) -> String? { "frame Adler-32" }
+
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
     let place = try place(of: index)
     let bytes = try source.bytes(at: FileOffset(place.lowerBound), count: place.count)

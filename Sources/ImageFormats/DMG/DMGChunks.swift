@@ -70,6 +70,15 @@ final class DMGChunks: BlockDecoder {
 
   func decodedBytes(of index: UInt64) -> Int { Int(all[Int(index)].size) }
 
+  func checksum(of index: UInt64) -> String? {
+    switch all[Int(index)].kind {
+    case .zlib: "chunk Adler-32"
+    case .bzip2: "chunk bzip2 CRC-32"
+    case .lzma: "chunk xz check"
+    default: nil
+    }
+  }
+
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
     let chunk = all[Int(index)]
     try check(chunk)

@@ -6,6 +6,7 @@ public struct DMGFormat: ImageFormat {
   public var name: String { "dmg" }
   public var aliases: [String] { ["udif"] }
   public var startsWithData: Bool { true }
+  public var isKnownByEnd: Bool { true }
 
   public init() {}
 

@@ -78,17 +78,24 @@ final class DMGImage: ChecksummedLayer {
         if chunks.all[index].kind != .ignored { ranges.append(chunks.all[index].range) }
         index += 1
       }
-      checksums.append(RecordedChecksum(name: table.name, of: .disk(ranges), crc32: sum))
+      checksums.append(
+        RecordedChecksum(
+          "block table CRC-32", name: table.name, of: ranges.map { .disk($0) }, is: .known(sum),
+          by: { CRC32Sum() }))
     }
     if let sum = trailer.dataChecksum {
       checksums.append(
-        RecordedChecksum(name: "data fork", of: .stored(source, trailer.dataFork), crc32: sum))
+        RecordedChecksum(
+          "data fork CRC-32", name: "", of: [.stored(source, trailer.dataFork)], is: .known(sum),
+          by: { CRC32Sum() }))
     }
     if let sum = trailer.masterChecksum, tables.allSatisfy({ $0.checksum != nil }) {
       let sums = tables.flatMap { table in
         (0..<4).map { UInt8(truncatingIfNeeded: (table.checksum ?? 0) >> UInt32(24 - 8 * $0)) }
       }
-      checksums.append(RecordedChecksum(name: "block tables", of: .bytes(sums), crc32: sum))
+      checksums.append(
+        RecordedChecksum(
+          "master CRC-32", name: "", of: [.bytes(sums)], is: .known(sum), by: { CRC32Sum() }))
     }
     return checksums
   }

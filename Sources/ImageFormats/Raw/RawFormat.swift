@@ -18,7 +18,7 @@ public struct RawFormat: ImageFormat {
 }
 
 final class RawImage: ImageLayer {
-  private let source: any Storage
+  let source: any Storage
 
   init(_ source: any Storage) { self.source = source }
 

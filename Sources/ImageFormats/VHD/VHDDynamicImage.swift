@@ -6,7 +6,7 @@ internal import DiskCore
 /// Each block is stored as a bitmap of its sectors, padded to a sector, and then its data. In a
 /// differencing disk a sector whose bit is clear is the parent's. In a disk without a parent the
 /// bitmap is not read: a sector that was never written holds zeros, which is what it reads as.
-final class VHDDynamicImage: ImageLayer {
+final class VHDDynamicImage: ChecksummedLayer {
   private static let unallocated: UInt32 = 0xffff_ffff
   private static let sector: UInt64 = 512
 
@@ -20,6 +20,8 @@ final class VHDDynamicImage: ImageLayer {
   private let bitmaps: TablePages<UInt64>?
   /// Where the footer starts, or the file ends without one.
   private let dataEnd: UInt64
+  /// Where the dynamic disk header is.
+  private let headerOffset: FileOffset
   /// The parts of the file that hold the format's own structures, where no block can be.
   private let structures: [Range<UInt64>]
 
@@ -42,6 +44,7 @@ final class VHDDynamicImage: ImageLayer {
     size = footer.currentSize
     self.source = source
     self.dataEnd = dataEnd.bytes
+    headerOffset = footer.dataOffset
     self.blockSize = blockSize
     self.description = description
     // One bit a sector, padded to whole sectors of 4,096 bits.
@@ -53,6 +56,20 @@ final class VHDDynamicImage: ImageLayer {
     structures = [
       0..<UInt64(VHDFooter.byteCount), footer.dataOffset.bytes..<headerEnd.bytes,
       header.tableOffset.bytes..<(header.tableOffset + table.byteCount).bytes,
+    ]
+  }
+
+  var checksums: [RecordedChecksum] {
+    let footerBytes = UInt64(VHDFooter.byteCount)
+    // Where it is missing, that is what is wrong with the last bytes.
+    let end = dataEnd < source.size ? dataEnd : source.size - min(source.size, footerBytes)
+    let header = headerOffset.bytes..<headerOffset.bytes + UInt64(VHDDynamicHeader.byteCount)
+    return [
+      VHDChecksum.ofFooter(in: source, at: end..<source.size, name: "footer at the end"),
+      VHDChecksum.ofFooter(in: source, at: 0..<footerBytes, name: "its copy at the start"),
+      RecordedChecksum(
+        "dynamic header checksum", name: "", of: source, at: header, field: 36, fieldIs: [], .big,
+        by: { VHDSum() }),
     ]
   }
 

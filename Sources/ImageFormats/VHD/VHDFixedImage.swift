@@ -1,7 +1,7 @@
 internal import DiskCore
 
 /// A VHD that is a flat image with a footer behind it.
-final class VHDFixedImage: ImageLayer {
+final class VHDFixedImage: ChecksummedLayer {
   let size: UInt64
   let description: LayerDescription
   private let source: any Storage
@@ -15,6 +15,10 @@ final class VHDFixedImage: ImageLayer {
     self.dataEnd = dataEnd.bytes
     self.source = source
     self.description = description
+  }
+
+  var checksums: [RecordedChecksum] {
+    [VHDChecksum.ofFooter(in: source, at: dataEnd..<source.size, name: "footer at the end")]
   }
 
   var tableBytes: UInt64 { 0 }

@@ -79,4 +79,26 @@ enum VHDChecksum {
     }
     return ~sum
   }
+
+  /// The one in the footer at `place`.
+  static func ofFooter(
+    in source: any Storage, at place: Range<UInt64>, name: String
+  ) -> RecordedChecksum {
+    RecordedChecksum(
+      "footer checksum", name: name, of: source, at: place, field: 64, fieldIs: [], .big,
+      by: { VHDSum() })
+  }
+}
+
+/// As `VHDChecksum`, of the bytes that count.
+struct VHDSum: RunningChecksum {
+  private var sum: UInt32 = 0
+
+  var value: UInt32 { ~sum }
+
+  mutating func add(_ bytes: RawSpan) {
+    for place in 0..<bytes.byteCount {
+      sum &+= UInt32(unsafe bytes.unsafeLoad(fromByteOffset: place, as: UInt8.self))
+    }
+  }
 }

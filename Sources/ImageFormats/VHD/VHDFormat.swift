@@ -5,6 +5,7 @@ public import DiskCore
 public struct VHDFormat: ImageFormat {
   public var name: String { "vhd" }
   public var aliases: [String] { ["vpc"] }
+  public var isKnownByEnd: Bool { true }
 
   public init() {}
 

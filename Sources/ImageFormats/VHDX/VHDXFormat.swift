@@ -27,7 +27,10 @@ public struct VHDXFormat: ImageFormat {
         path: source.path, offset: 0)
     }
     let header = try VHDXHeader.current(of: source, &notes)
-    let source = try VHDXLog.replayed(source, header, &notes)
+    let stored = source
+    var checksums = VHDXHeader.checksums(of: stored)
+    let source = try VHDXLog.replayed(stored, header, &notes, &checksums)
+    checksums += VHDXRegions.checksums(of: source)
     let regions = try VHDXRegions.read(source, log: header.log, &notes)
     let metadata = try VHDXMetadata(source, in: regions.metadata)
     let parent = try metadata.parentLocator.map { (item) throws(DiskError) in
@@ -46,7 +49,8 @@ public struct VHDXFormat: ImageFormat {
     let image = try VHDXImage(
       source, regions: regions, metadata: metadata,
       description: LayerDescription(
-        format: "vhdx", subformat: subformat, details: details, notes: notes))
+        format: "vhdx", subformat: subformat, details: details, notes: notes),
+      checksums: checksums)
     return ParsedImage(
       [image], parent: parent,
       identity: [

@@ -52,6 +52,15 @@ struct VHDXHeader: Sendable {
     log = length == 0 ? 0..<0 : start..<end
   }
 
+  /// Of both headers, whichever is the current one.
+  static func checksums(of source: any Storage) -> [RecordedChecksum] {
+    zip(places, ["first", "second"]).map { place, name in
+      RecordedChecksum(
+        "header CRC-32C", name: name, of: source, at: place.bytes..<place.bytes + UInt64(byteCount),
+        field: 4, fieldIs: [0, 0, 0, 0], .little, by: { CRC32C() })
+    }
+  }
+
   /// The valid header with the greater sequence number.
   ///
   /// - Parameter notes: gains a line where one of the two is damaged.

@@ -4,7 +4,7 @@ internal import DiskCore
 ///
 /// The table has an entry for each block and, behind the entries of each chunk of 2²³ sectors, one
 /// for the block that holds the bitmap of these sectors. Only differencing disks have such blocks.
-final class VHDXImage: ImageLayer {
+final class VHDXImage: ChecksummedLayer {
   /// What reading a block comes to. The specification leaves open what blocks hold that are
   /// undefined or unmapped; zeros are right for both.
   private enum Kind {
@@ -19,6 +19,7 @@ final class VHDXImage: ImageLayer {
 
   let size: UInt64
   let description: LayerDescription
+  let checksums: [RecordedChecksum]
   private let source: any Storage
   private let table: PagedTable<UInt64>
   /// Nil for a disk without a parent.
@@ -35,10 +36,11 @@ final class VHDXImage: ImageLayer {
   ///   not lie within the file.
   init(
     _ source: any Storage, regions: VHDXRegions, metadata: VHDXMetadata,
-    description: LayerDescription
+    description: LayerDescription, checksums: [RecordedChecksum] = []
   ) throws(DiskError) {
     self.source = source
     self.description = description
+    self.checksums = checksums
     size = metadata.size
     blockSize = metadata.blockSize
     sectorSize = UInt64(metadata.sectorSize)

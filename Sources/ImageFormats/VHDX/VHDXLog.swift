@@ -44,11 +44,14 @@ struct VHDXLog {
 
   /// The file as it is once its log is written out: `source` itself where there is nothing in the log.
   ///
-  /// - Parameter notes: gains a line where changes were made.
+  /// - Parameters:
+  ///   - notes: gains a line where changes were made.
+  ///   - checksums: gains those of the entries that belong to what the disk holds.
   /// - Throws: `malformed` where the log holds something, but no sequence of entries that is whole;
   ///   `truncated` where the file has become shorter since the log was written.
   static func replayed(
-    _ source: any Storage, _ header: VHDXHeader, _ notes: inout [String]
+    _ source: any Storage, _ header: VHDXHeader, _ notes: inout [String],
+    _ checksums: inout [RecordedChecksum]
   ) throws(DiskError) -> any Storage {
     guard let guid = header.logGUID else { return source }
     guard header.logVersion == 0 else {
@@ -69,6 +72,7 @@ struct VHDXLog {
         "the file is cut short: it has \(source.size) bytes, and had \(head.flushedFileSize) when its "
           + "log was written", path: source.path, offset: source.size)
     }
+    checksums += sequence.map { log.checksum(of: $0) }
     let changes = try log.changes(of: sequence)
     guard !changes.isEmpty || head.fileSize > source.size else { return source }
     let size = changes.reduce(max(source.size, head.fileSize)) {
@@ -138,6 +142,20 @@ struct VHDXLog {
     else { return nil }
     known[sector] = .entry(entry)
     return entry
+  }
+
+  /// The log is a ring: what does not fit at its end goes on at its start.
+  private func checksum(of entry: VHDXLogBytes.Entry) -> RecordedChecksum {
+    let start = place.bytes + UInt64(entry.start)
+    let end = start + UInt64(entry.length)
+    let first = min(end, place.bytes + UInt64(bytes.count))
+    var parts: [RecordedChecksum.Part] = [
+      .stored(source, start..<start + 4), .bytes([0, 0, 0, 0]), .stored(source, start + 8..<first),
+    ]
+    if end > first { parts.append(.stored(source, place.bytes..<place.bytes + (end - first))) }
+    return RecordedChecksum(
+      "log entry CRC-32C", name: "\(entry.sequence)", of: parts,
+      is: .stored(source, at: FileOffset(start + 4), .little), by: { CRC32C() })
   }
 
   private func changes(

@@ -14,6 +14,16 @@ struct VHDXRegions: Sendable {
   /// Those two, all others and the log, in order.
   let all: [Range<UInt64>]
 
+  /// Of both copies of the table.
+  static func checksums(of source: any Storage) -> [RecordedChecksum] {
+    zip(places, ["first", "second"]).map { place, name in
+      RecordedChecksum(
+        "region table CRC-32C", name: name, of: source,
+        at: place.bytes..<place.bytes + UInt64(byteCount), field: 4, fieldIs: [0, 0, 0, 0], .little,
+        by: { CRC32C() })
+    }
+  }
+
   /// - Parameter notes: gains a line where the first copy of the table is damaged.
   /// - Throws: `malformed` where both copies are damaged, or regions are missing or on top of each
   ///   other; `unsupported` for a region that has to be understood and is not known.

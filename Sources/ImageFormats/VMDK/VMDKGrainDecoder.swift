@@ -37,6 +37,8 @@ final class VMDKGrainDecoder: BlockDecoder {
 
   func decodedBytes(of index: UInt64) -> Int { grainBytes }
 
+  func checksum(of index: UInt64) -> String? { "grain Adler-32" }
+
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
     let start = (index >> 32) * UInt64(grainBytes)
     let place = FileOffset((index & 0xffff_ffff) * VMDK.sectorBytes)

@@ -69,6 +69,7 @@ extension FileServer {
   /// One of the holders of a handle has closed it: a partition table that was written is looked at.
   func flush(_ file: OpenFile?, _ request: consuming FuseRequest) {
     guard let file else { return request.reply(errno: 0) }
+    longReads.closed(file)
     let gaps = file.takeGaps()
     if let view = file.view, case .window(let window) = file.content, !gaps.isEmpty {
       return changes.fill(gaps, of: window, through: view, request) { [self] in

@@ -15,22 +15,26 @@ final class FileServer: Sendable {
   let activity: MountActivity
   let changes: ViewChanges
   let writing = WritingHandles()
+  let longReads = LongReads()
   /// Nil where there are other views, or nothing can be written.
   let single: SingleView?
   let contentChanged: @Sendable () -> Void
   private let cache: MountRequest.Cache
   /// Whether another program may be changing the image: then nothing is kept from one open to the next.
   private let isShared: Bool
+  private let isCertain: @Sendable () -> Bool
   private let started: @Sendable () -> Void
 
   /// - Parameters:
   ///   - single: the mount itself, of a writable mount in a regular file's place.
+  ///   - isCertain: whether the sizes of what is shown are final.
   ///   - contentChanged: called after something was written, when its file is closed.
   ///   - started: called once when the kernel and the daemon have agreed on the protocol: from then
   ///     on the mount can be used.
   init(
     tree: MountTree, owner: MountOwner, activity: MountActivity, cache: MountRequest.Cache,
     isShared: Bool = false, single: ActiveMount? = nil,
+    isCertain: @escaping @Sendable () -> Bool = { true },
     contentChanged: @escaping @Sendable () -> Void,
     started: @escaping @Sendable () -> Void
   ) {
@@ -39,6 +43,7 @@ final class FileServer: Sendable {
     self.activity = activity
     self.cache = cache
     self.isShared = isShared
+    self.isCertain = isCertain
     self.contentChanged = contentChanged
     self.started = started
     let changes = ViewChanges(activity: activity)
@@ -54,10 +59,10 @@ final class FileServer: Sendable {
 
   /// For how many seconds the kernel may remember names and attributes. Where things can change it asks
   /// each time: a name can lead to another partition, and a time changes with a write through another
-  /// view. Of a single view it knows all but the allocated size itself, and asks before each write.
+  /// view; a size that is a guess is corrected. Of a single view it knows all but the allocated size itself, and asks before each write.
   var validity: Double {
     if single != nil { return 1 }
-    return owner.isWritable ? 0 : Self.lasting
+    return owner.isWritable || !isCertain() ? 0 : Self.lasting
   }
 
   /// Whether the kernel keeps pages.
@@ -130,8 +135,12 @@ final class FileServer: Sendable {
     case .file(let window):
       guard window.disk.isWritable else {
         guard !writes else { return request.reply(errno: EROFS) }
-        opened = OpenFile(.window(window), isCached: cache == .kernel)
+        opened = OpenFile(
+          isCertain() ? .window(window) : tree.node(id).map { .provisional($0) } ?? .window(window),
+          isCached: cache == .kernel)
         unsafe file.pointee.keep_cache = isShared ? 0 : 1
+        // Who is killed while it waits for a decoder closes the file.
+        if window.disk.canBeFar { unsafe file.pointee.noflush = 0 }
         break
       }
       guard let view = open(id, window, forWriting: writes, by: request.thread) else {
@@ -177,31 +186,69 @@ final class FileServer: Sendable {
   }
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
-  /// thread's buffer.
+  /// thread's buffer; on a thread of its own where a decoder has a long way to go.
   func read(_ file: OpenFile?, size: Int, offset: off_t, _ request: consuming FuseRequest) {
     guard let file, offset >= 0 else { return request.reply(errno: EINVAL) }
     let start = DiskOffset(UInt64(offset))
-    switch file.content {
-    case .text(let text):
-      request.reply(bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
-    case .window(let window):
+    if case .text(let text) = file.content {
+      return request.reply(
+        bytes: text.dropFirst(Int(min(start.bytes, UInt64(text.count)))).prefix(size))
+    }
+    guard let window = file.window,
+      window.way(to: start, count: UInt64(size)) > Limits.shortWay
+    else {
+      return request.reply(read(file, size, start, nil))
+    }
+    let left = longReads.start(request, through: file) { [self] waiter in
+      read(file, size, start, waiter)
+    }
+    // Too many wait already.
+    if let left { left.reply(read(file, size, start, nil)) }
+  }
+
+  /// Reads into this thread's buffer.
+  private func read(
+    _ file: OpenFile, _ size: Int, _ start: DiskOffset, _ waiter: Waiter?
+  ) -> LongRead.Answer {
+    while true {
+      guard let window = file.window else { return .failed(EINVAL) }
       let count = Int(min(UInt64(size), window.size - min(window.size, start.bytes)))
       // At the end of the file and past it, where only reads that bypass the page cache get.
-      guard count > 0 else { return request.reply(bytes: []) }
-      guard let room = unsafe ThreadBuffer.room(for: count) else {
-        return request.reply(errno: ENOMEM)
-      }
+      guard count > 0 else { return .bytes(0) }
+      guard let room = unsafe ThreadBuffer.room(for: count) else { return .failed(ENOMEM) }
       do throws(DiskError) {
-        var buffer = unsafe room.mutableBytes
-        try window.read(at: start, into: &buffer)
+        try unsafe read(window, at: start, into: room, for: waiter)
+        // Where the end has moved there can be more.
+        if !file.shows(window), count < size { continue }
         activity.didRead(count)
-        unsafe request.reply(bytes: UnsafeRawBufferPointer(room))
+        return .bytes(count)
       } catch {
+        guard file.shows(window) else {
+          // A short answer shows the kernel the file's end only where it has asked since it was told to forget
+          // the size; otherwise it would fill up with zeros. It asks again, page by page.
+          if file.isCached { return .failed(EIO) }
+          continue
+        }
+        if error.isGivenUp {
+          // By somebody else whom we waited for.
+          guard waiter?.isGone ?? false else { continue }
+          return .failed(EINTR)
+        }
         let readable = file.isCached ? 0 : unsafe readablePrefix(of: window, at: start, room)
-        guard readable > 0 else { return fail(request, error) }
-        unsafe request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<readable]))
+        activity.didFail(error) { window.unreadableBlock(at: start, count: UInt64(count)) }
+        guard readable > 0 else { return .failed(error.errno) }
+        return .bytes(readable)
       }
     }
+  }
+
+  private func read(
+    _ window: Window, at start: DiskOffset, into room: UnsafeMutableRawBufferPointer,
+    for waiter: Waiter?
+  ) throws(DiskError) {
+    var buffer = unsafe room.mutableBytes
+    guard let waiter else { return try window.read(at: start, into: &buffer) }
+    try waiter.waiting { () throws(DiskError) in try window.read(at: start, into: &buffer) }
   }
 
   /// How many bytes can be read before the first that cannot, in pages. Only without the kernel's
@@ -259,7 +306,7 @@ final class FileServer: Sendable {
   func seek(
     _ file: OpenFile?, offset: off_t, whence: CInt, _ request: consuming FuseRequest
   ) {
-    guard case .window(let window) = file?.content, offset >= 0 else {
+    guard let window = file?.window, offset >= 0 else {
       return request.reply(errno: EINVAL)
     }
     let start = DiskOffset(UInt64(offset))

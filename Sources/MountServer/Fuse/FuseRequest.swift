@@ -20,6 +20,9 @@ internal import Glibc
   /// Whose request it is.
   var thread: pid_t { unsafe fuse_req_ctx(raw).pointee.pid }
 
+  /// To be told when nobody waits for the answer any more.
+  var interruptible: InterruptibleRequest { unsafe InterruptibleRequest(raw) }
+
   consuming func reply(written count: Int) {
     unsafe fuse_reply_write(raw, count)
     discard self
@@ -71,6 +74,18 @@ internal import Glibc
       _ = unsafe fuse_reply_buf(raw, bytes.baseAddress, bytes.count)
     }
     discard self
+  }
+
+  consuming func reply(_ answer: LongRead.Answer) {
+    switch answer {
+    case .bytes(let count):
+      if let room = unsafe ThreadBuffer.room(for: count) {
+        unsafe reply(bytes: UnsafeRawBufferPointer(room))
+      } else {
+        reply(errno: ENOMEM)
+      }
+    case .failed(let error): reply(errno: error)
+    }
   }
 
   consuming func reply(position: off_t) {
@@ -150,6 +165,28 @@ extension FileName {
       unsafe text.withMemoryRebound(to: CChar.self) { unsafe body($0.baseAddress) }
     }
   }
+}
+
+/// A request as far as its interruption goes. Not to be used once it is answered.
+@safe struct InterruptibleRequest {
+  private let raw: fuse_req_t
+
+  init(_ raw: fuse_req_t) { unsafe self.raw = unsafe raw }
+
+  /// `LongReads.wasInterrupted` is called with `number` when the kernel says that nobody waits for the answer any
+  /// more: at once where it has said so already.
+  func tellInterruption(as number: UInt) {
+    unsafe fuse_req_interrupt_func(
+      raw,
+      { raw, number in
+        guard let raw = unsafe raw else { return }
+        unsafe Unmanaged<FileServer>.fromOpaque(fuse_req_userdata(raw)).takeUnretainedValue()
+          .longReads.wasInterrupted(UInt(bitPattern: number))
+      }, UnsafeMutableRawPointer(bitPattern: number))
+  }
+
+  /// Returns when nobody tells of it any more.
+  func ignoreInterruption() { unsafe fuse_req_interrupt_func(raw, nil, nil) }
 }
 
 extension DiskError {

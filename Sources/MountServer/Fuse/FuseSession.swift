@@ -20,6 +20,8 @@ enum FuseSession {
     defer { unsafe fuse_session_destroy(session) }
     unsafe server.changes.kernel.attach(session)
     defer { server.changes.finish() }
+    // Before that: they hold pages, and requests of the session.
+    defer { server.longReads.finish() }
     // From here on libfuse closes it.
     guard unsafe fuse_session_mount(session, "/dev/fd/\(device.relinquish())") == 0 else {
       throw DiskError(.inputOutput, "libfuse does not take the open /dev/fuse")

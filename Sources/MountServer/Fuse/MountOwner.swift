@@ -15,7 +15,7 @@ struct MountOwner: Sendable {
   /// Without `--allow-other` the kernel keeps everybody else out, and the modes say so.
   let allowsOthers: Bool
   /// Of the whole disk, in bytes.
-  let diskSize: UInt64
+  let diskSize: @Sendable () -> UInt64
 
   var isWritable: Bool { lastWrite != nil }
 
@@ -80,7 +80,7 @@ struct MountOwner: Sendable {
     var status = statvfs()
     status.f_bsize = 4096
     status.f_frsize = 4096
-    status.f_blocks = UInt((diskSize + 4095) / 4096)
+    status.f_blocks = UInt((diskSize() + 4095) / 4096)
     status.f_namemax = 255
     status.f_flag = isWritable ? 0 : UInt(ST_RDONLY)
     return status

@@ -7,6 +7,8 @@ internal import Synchronization
 final class OpenFile: Sendable {
   enum Content: Sendable {
     case window(Window)
+    /// What this node shows: a window whose size can still be corrected.
+    case provisional(Node)
     /// The text of a report as it was at open.
     case text([UInt8])
   }
@@ -35,6 +37,23 @@ final class OpenFile: Sendable {
     self.content = content
     self.isCached = isCached
     self.view = view
+  }
+
+  /// What it shows; nil for a text.
+  var window: Window? {
+    switch content {
+    case .window(let window): return window
+    case .provisional(let node):
+      guard case .file(let window) = node.content else { return nil }
+      return window
+    case .text: return nil
+    }
+  }
+
+  /// Whether it still shows `window`.
+  func shows(_ window: Window) -> Bool {
+    guard case .provisional = content else { return true }
+    return self.window?.isSame(as: window) ?? false
   }
 
   /// It was opened with `O_TRUNC`.

@@ -164,6 +164,12 @@ final class ViewChanges: Sendable {
   /// on. Not to be called on a thread that serves requests.
   func dropEverything() { drop(caches.allStale()) }
 
+  /// The kernel asks for the sizes of these again. Of pages it has none that are wrong: those at an end that
+  /// is none are read only when it was corrected. Waits for nothing.
+  func forgetSizes(of nodes: [UInt64]) {
+    for node in nodes { kernel.forgetAttributes(of: node) }
+  }
+
   /// On one of the threads that `finish` waits for.
   private func drop(_ nodes: [UInt64]) {
     threads.sync { for node in nodes { kernel.dropAll(of: node) } }

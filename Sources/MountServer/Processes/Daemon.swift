@@ -9,6 +9,7 @@ enum Daemon {
   /// Runs as the process that `Supervisor` started; returns the exit status.
   static func run(_ request: MountRequest, _ channel: consuming Channel) -> CInt {
     let supervisor = SupervisorLink(channel)
+    HeapPolicy.apply()
     do throws(DiskError) {
       try serve(request, supervisor)
       return 0
@@ -38,8 +39,10 @@ enum Daemon {
       tree: mounted.tree, owner: mounted.owner, activity: activity, cache: request.cache,
       isShared: request.sharesImage,
       single: request.inPlaceOfFile && request.changes != .refused ? mount : nil,
+      isCertain: { mounted.isSizeCertain },
       contentChanged: { mounted.contentChanged() },
       started: { supervisor.channel.send(.ready(notes: notes)) })
+    mounted.correctSizes { server.changes.forgetSizes(of: $0) }
     let verbs = LiveVerbs(mounted, server: server, mountPoint: request.mountPoint)
     let control = try ControlServer(
       mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },

@@ -26,8 +26,8 @@ struct Bzip2Codec: StreamCodec {
   var cursorMemory: Int { Bzip2Stream.memory + 2 * Bzip2Cursor.longestBlock / 8 }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    Bzip2Cursor(source, at: point, points)
+    Bzip2Cursor(source, at: point, points, findings)
   }
 }

@@ -8,10 +8,13 @@ internal import DiskCore
   /// In bits: 900,000 symbols of at most 20 bits, and tables.
   static let longestBlock = 900_001 * 20 + (64 << 13)
   private static let piece = 256 << 10
+  /// How many bytes in a row may hold nothing, as `StoredInput.mostEmpty`: a block is smaller.
+  private static let mostEmpty: UInt64 = 4 << 20
 
   private(set) var position: UInt64
   private let source: any Storage
   private let points: EntryPoints
+  private let findings: StreamFindings?
   /// Bytes of the file from `base` on.
   private var bytes: [UInt8] = []
   private var base: UInt64
@@ -28,8 +31,17 @@ internal import DiskCore
   private var block: [UInt8] = []
   private var taken = 0
   private var blockPlace: UInt64 = 0
+  /// How many bytes of the file were read since the last that was decoded.
+  private var empty: UInt64 = 0
+  /// In decoded bytes: where the stream and the block began.
+  private var streamStart: UInt64
+  private var blockStart: UInt64 = 0
 
-  init(_ source: any Storage, at point: EntryPoint, _ points: EntryPoints) {
+  init(
+    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints, _ findings: StreamFindings?
+  ) {
+    self.findings = findings
+    streamStart = point.decoded
     self.source = source
     self.points = points
     position = point.decoded
@@ -63,18 +75,42 @@ internal import DiskCore
         step = try decoder.step(
           unsafe block.span.bytes.extracting(taken..<block.count), into: &piece)
       } catch {
-        throw malformed("a bzip2 block is damaged", at: blockPlace)
+        done += try passWrongChecksum(of: decoder)
+        continue
       }
       taken += step.taken
       done += step.given
       position += UInt64(step.given)
+      if step.given > 0 { empty = 0 }
       if step.isAtEnd {
         self.decoder = nil
+        findings?.right("block CRC-32")
       } else if step.given == 0, taken == block.count {
         throw malformed("a bzip2 block is damaged", at: blockPlace)
       }
     }
     return done
+  }
+
+  /// A block gives its bytes before its checksum is compared, and none where it cannot be decoded: one
+  /// that gave some is all there, and where somebody checks the stream it goes on behind it.
+  ///
+  /// - Returns: how many bytes the step that failed gave.
+  private func passWrongChecksum(of decoder: Bzip2Stream) throws(DiskError) -> Int {
+    let end = blockStart + decoder.given
+    guard let findings, end > blockStart else {
+      findings?.unread("block CRC-32")
+      throw malformed("a bzip2 block is damaged", at: blockPlace)
+    }
+    findings.wrong(
+      "block CRC-32", over: blockStart..<end,
+      malformed(
+        "the checksum of a bzip2 block is wrong; its length, and so the place of what is behind it, can "
+          + "be wrong too", at: blockPlace))
+    let given = Int(end - position)
+    position = end
+    self.decoder = nil
+    return given
   }
 
   private func malformed(_ message: String, at offset: UInt64? = nil) -> DiskError {
@@ -94,6 +130,10 @@ internal import DiskCore
       place -= used * 8
       let more = min(UInt64(Self.piece), source.size - end)
       bytes += try source.bytes(at: FileOffset(end), count: Int(more))
+      empty += more
+      guard empty <= Self.mostEmpty else {
+        throw malformed("more than \(Self.mostEmpty) bytes in a row hold nothing")
+      }
     }
     return true
   }
@@ -109,6 +149,7 @@ internal import DiskCore
       }
       self.level = level
       checksum = 0
+      streamStart = position
       hasBegun = true
       place += 32
     }
@@ -120,7 +161,9 @@ internal import DiskCore
     switch magic {
     case Bzip2Bits.blockMagic: try beginBlock(sum)
     case Bzip2Bits.endMagic:
-      guard sum == checksum else { throw malformed("the checksum of a bzip2 stream is wrong") }
+      try findings.compare(
+        sum == checksum, "stream CRC-32", over: streamStart..<position,
+        malformed("the checksum of a bzip2 stream is wrong"))
       place = (place + Bzip2Bits.magicBits + 32 + 7) / 8 * 8
       level = 0
     default: throw malformed("no bzip2 block begins here")
@@ -135,6 +178,7 @@ internal import DiskCore
           decoded: position, stored: stored, detail: UInt64(checksum) << 8 | UInt64(level)))
     }
     blockPlace = stored / 8
+    blockStart = position
     // The block ends where the next magic is: chance alone makes one in 2⁴⁸ bits.
     var searched = Bzip2Bits.magicBits + 32
     var end: Int?

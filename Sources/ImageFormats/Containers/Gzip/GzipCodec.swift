@@ -11,9 +11,9 @@ struct GzipCodec: StreamCodec {
   var cursorMemory: Int { InflateStream.memory + StoredInput.piece }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    try GzipCursor(source, at: point, points)
+    try GzipCursor(source, at: point, points, findings)
   }
 }
 
@@ -22,22 +22,27 @@ struct GzipCodec: StreamCodec {
   private(set) var position: UInt64
   private var input: StoredInput
   private let points: EntryPoints
+  private let findings: StreamFindings?
   /// Nil between members.
   private var inflating: InflateStream?
   /// Of the member, up to here.
   private var checksum: UInt32 = 0
   private var memberLength: UInt32 = 0
+  private var memberStart: UInt64
   private var isAtEnd = false
   /// Whether a member was seen.
   private var hasBegun: Bool
 
-  var trailing: UInt64 { input.storage.size - input.place }
+  var trailing: UInt64 { input.storage.size - min(input.place, input.storage.size) }
 
   init(
-    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints
+    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) {
+    self.findings = findings
+    memberStart = point.decoded
     position = point.decoded
-    hasBegun = point.decoded > 0
+    // Where an entry point is without a window there was a member.
+    hasBegun = !point.window.isEmpty
     self.points = points
     let bits = Int(point.stored % 8)
     input = StoredInput(source, at: point.stored / 8)
@@ -69,6 +74,10 @@ struct GzipCodec: StreamCodec {
       do throws(DecodingFailure) {
         step = try input.step(inflating, into: &piece)
       } catch {
+        if let findings {
+          position = memberStart + inflating.given
+          for kind in ["member CRC-32", "member length"] { findings.unread(kind) }
+        }
         throw input.malformed("the deflate data is damaged", at: place)
       }
       if step.given > 0 {
@@ -82,12 +91,15 @@ struct GzipCodec: StreamCodec {
         try endMember()
       } else if step.given == 0, step.taken == 0, there == 0 {
         throw input.truncated("a gzip member")
-      } else if let bits = inflating.bitsBeforeBlock, points.wants(position) {
+      } else if let bits = inflating.bitsBeforeBlock, points.wants(position),
+        // One without a window is a member's start.
+        case let window = PackedBytes(inflating.window), !window.isEmpty
+      {
         points.add(
           EntryPoint(
             decoded: position, stored: input.place * 8 - UInt64(bits),
             detail: UInt64(checksum) << 32 | UInt64(memberLength),
-            window: PackedBytes(inflating.window)))
+            window: window))
       }
     }
     return done
@@ -105,10 +117,11 @@ struct GzipCodec: StreamCodec {
     if points.wants(position) {
       points.add(EntryPoint(decoded: position, stored: input.place * 8))
     }
-    try GzipHeader.skip(in: &input)
+    try GzipHeader.skip(in: &input, at: position, findings)
     inflating = InflateStream()
     checksum = 0
     memberLength = 0
+    memberStart = position
     if inflating == nil { throw DiskError(.unavailable, "no memory to inflate") }
   }
 
@@ -117,11 +130,11 @@ struct GzipCodec: StreamCodec {
     inflating = nil
     let place = input.place
     let trailer = try input.next(8, of: "a gzip member's checksum")
-    guard try trailer.u32(at: 0) == checksum else {
-      throw input.malformed("the checksum of the gzip member that ends here is wrong", at: place)
-    }
-    guard try trailer.u32(at: 4) == memberLength else {
-      throw input.malformed("the length of the gzip member that ends here is wrong", at: place)
-    }
+    try findings.compare(
+      try trailer.u32(at: 0) == checksum, "member CRC-32", over: memberStart..<position,
+      input.malformed("the checksum of the gzip member that ends here is wrong", at: place))
+    try findings.compare(
+      try trailer.u32(at: 4) == memberLength, "member length", over: memberStart..<position,
+      input.malformed("the length of the gzip member that ends here is wrong", at: place))
   }
 }

@@ -16,6 +16,10 @@ struct GzipContainer: ContainerFormat {
   /// What the last member's length, which is kept mod 2³², allows for the whole, if there is but one.
   private static func size(of source: any Storage) throws(DiskError) -> ExpectedSize {
     guard source.size >= 18 else { return .unknown }
+    // Inside another container its end can be far.
+    guard source.way(to: FileOffset(source.size - 8), count: 8) <= Limits.shortWay else {
+      return .unknown
+    }
     let trailer = try source.reader(at: FileOffset(source.size - 8), count: 8)
     let length = UInt64(try trailer.u32(at: 4))
     // Zeros behind the last member.

@@ -1,3 +1,4 @@
+internal import Decoders
 internal import DiskCore
 
 /// What stands before a member's deflate data (RFC 1952, section 2.3).
@@ -19,24 +20,39 @@ enum GzipHeader {
   }
 
   /// Goes past the header that comes next.
-  static func skip(in input: inout StoredInput) throws(DiskError) {
+  ///
+  /// - Parameters:
+  ///   - position: how many decoded bytes come before it.
+  ///   - findings: as for `StreamCodec.cursor`.
+  static func skip(
+    in input: inout StoredInput, at position: UInt64, _ findings: StreamFindings?
+  ) throws(DiskError) {
     let what = "a gzip header"
-    let flags = try input.next(10, of: what).u8(at: 3)
-    if flags & 4 != 0 {
-      let count = try input.next(2, of: what).u16(at: 0)
-      _ = try input.next(Int(count), of: what)
+    var checksum: UInt32 = 0
+    func next(_ count: Int) throws(DiskError) -> ByteReader {
+      let reader = try input.next(count, of: what)
+      checksum = CRC32.of(unsafe reader.bytes.span.bytes, after: checksum)
+      return reader
     }
+    let flags = try next(10).u8(at: 3)
+    if flags & 4 != 0 { _ = try next(Int(next(2).u16(at: 0))) }
     // The file's name and a comment, each ended by a NUL.
     for bit in [8, 16] as [UInt8] where flags & bit != 0 {
       var length = 0
-      while try input.next(1, of: what).u8(at: 0) != 0 {
+      while try next(1).u8(at: 0) != 0 {
         length += 1
         guard length <= longestText else {
           throw input.malformed("a name of more than \(longestText) bytes in a gzip header")
         }
       }
     }
+    guard flags & 2 != 0 else { return }
     // Its CRC-16 covers the header only: what would be wrong there is not used.
-    if flags & 2 != 0 { _ = try input.next(2, of: what) }
+    let place = input.place
+    let recorded = try input.next(2, of: what).u16(at: 0)
+    guard let findings else { return }
+    try Optional(findings).compare(
+      recorded == UInt16(truncatingIfNeeded: checksum), "header CRC-16", over: position..<position,
+      input.malformed("the checksum of a gzip header is wrong", at: place))
   }
 }

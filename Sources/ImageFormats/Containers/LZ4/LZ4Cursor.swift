@@ -14,6 +14,7 @@ internal import DiskCore
   private(set) var position: UInt64
   private var input: StoredInput
   private let points: EntryPoints
+  private let findings: StreamFindings?
   private var place: Place
   private var hasBegun: Bool
   private var isAtEnd = false
@@ -21,6 +22,8 @@ internal import DiskCore
   private var left = 0
   /// Where in the file they began.
   private var begin: UInt64 = 0
+  /// In decoded bytes.
+  private var frameStart: UInt64
   /// Whether the decoder has been given all of a frame but what follows its blocks.
   private var isEnding = false
   /// Of a frame that was entered at a block: liblz4 does not know of its content's checksum.
@@ -32,12 +35,15 @@ internal import DiskCore
   private var given = 0
 
   init(
-    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints
+    _ source: any Storage, at point: EntryPoint, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) {
+    self.findings = findings
+    frameStart = point.decoded
     position = point.decoded
     self.points = points
     input = StoredInput(source, at: point.stored)
-    hasBegun = point.decoded > 0
+    // Where an entry point is outside of a frame there was one.
+    hasBegun = point.detail != 0
     place = .betweenFrames
     if point.detail == LZ4Codec.insideLegacy { place = .inLegacy }
     guard point.detail & LZ4Codec.insideFrame != 0 else { return }
@@ -121,6 +127,7 @@ internal import DiskCore
       hasBegun = true
       place = .inFrame(frame, try Self.decoder())
       begin = input.place
+      frameStart = position
       left = frame.headerSize
       isEnding = false
       skipsChecksum = false
@@ -148,9 +155,16 @@ internal import DiskCore
     do throws(DecodingFailure) {
       step = try input.step(decoder, into: &piece, atMost: left)
     } catch {
+      if !isEnding, frame.contentChecksumSize > 0 { findings?.unread("frame content checksum") }
       guard isEnding else { throw input.failure(error, in: "an LZ4 block", at: begin) }
-      throw input.malformed(
-        "the size or the checksum of the LZ4 frame that ends here is wrong", at: begin)
+      try findings.compare(
+        false, "frame content checksum", over: frameStart..<position,
+        input.malformed(
+          "the size or the checksum of the LZ4 frame that ends here is wrong", at: begin))
+      input.skip(begin + UInt64(4 + frame.contentChecksumSize) - input.place)
+      left = 0
+      place = .betweenFrames
+      return 0
     }
     left -= step.taken
     position += UInt64(step.given)
@@ -159,6 +173,9 @@ internal import DiskCore
       remember(new.bytes)
     }
     if step.isAtEnd {
+      if frame.contentChecksumSize > 0, !skipsChecksum {
+        findings?.right("frame content checksum")
+      }
       if skipsChecksum { input.skip(UInt64(frame.contentChecksumSize)) }
       place = .betweenFrames
       window = []
@@ -173,6 +190,14 @@ internal import DiskCore
   private func nextBlock(_ frame: LZ4Frame) throws(DiskError) {
     let what = "an LZ4 frame"
     guard !isEnding else { throw input.malformed("an LZ4 frame does not end where it says") }
+    // All of what began last was taken: liblz4 has compared what it has.
+    if let findings {
+      if begin + UInt64(frame.headerSize) == input.place, position == frameStart {
+        findings.right("frame header checksum")
+      } else if frame.blockChecksumSize > 0 {
+        findings.right("block checksum")
+      }
+    }
     begin = input.place
     guard let field = try? ByteReader(Array(input.peek(4))).u32(at: 0) else {
       throw input.truncated(what)
@@ -219,6 +244,7 @@ internal import DiskCore
         throw input.failure(error, in: "an LZ4 block", at: begin)
       }
       given = 0
+      if !decoded.isEmpty { input.decodedSome() }
     }
     let count = min(piece.byteCount, decoded.count - given)
     var part = piece._mutatingExtracting(0..<count)

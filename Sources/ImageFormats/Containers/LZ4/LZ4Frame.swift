@@ -11,6 +11,10 @@ struct LZ4Frame {
   /// What incompressible data can grow to (lz4.h: LZ4_COMPRESSBOUND).
   static let longestLegacyBlock = legacyBlock + legacyBlock / 255 + 16
 
+  /// What decoding a legacy frame takes, in bytes: a block, and two copies of what it is made from while
+  /// that is read.
+  static let legacyMemory = legacyBlock + 2 * longestLegacyBlock
+
   static func isSkippable(_ magic: UInt32) -> Bool { magic & 0xffff_fff0 == 0x184d_2a50 }
 
   /// Independent blocks, block checksums, content size, content checksum, dictionary.

@@ -17,10 +17,11 @@ struct XZContainer: ContainerFormat {
       // What comes before the damage can be read all the same, one byte after the other.
       guard error.kind != .inputOutput else { throw error }
       return ContainedStream(
-        XZFileCodec(source: source), EntryPoints(), size: .unknown,
+        XZFileCodec(source: source, failure: error), EntryPoints(), size: .unknown,
         details: [("blocks", "unknown")], notes: ["its index cannot be used: \(error)"])
     }
-    let codec = XZBlockCodec(source: source, cursorMemory: try Self.memory(index, source))
+    let codec = XZBlockCodec(
+      source: source, cursorMemory: try Self.memory(index, source), streams: index.streams)
     return ContainedStream(
       codec, EntryPoints(index.points, end: index.size, trailing: 0, isComplete: true),
       size: .exact(index.size),
@@ -43,23 +44,34 @@ struct XZContainer: ContainerFormat {
 struct XZBlockCodec: StreamCodec {
   let source: any Storage
   let cursorMemory: Int
+  /// Whose headers, indexes and footers were found good.
+  let streams: Int
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
     let length = length ?? 0
-    return DecoderCursor(source, at: point, length: length, of: "an xz block") {
-      (input, position) throws(DiskError) -> (any StreamDecoder)? in
+    return DecoderCursor(source, at: point, length: length, of: "an xz block", findings) {
+      (input, position) throws(DiskError) -> DecoderCursor.Part? in
       guard position == point.decoded, length > 0 else { return nil }
       let place = input.place
       let header = try Self.header(in: &input)
       do throws(DecodingFailure) {
-        return try XZStream.ofBlock(
-          header: header, check: UInt8(point.detail >> XZIndex.checkShift),
+        let check = UInt8(point.detail >> XZIndex.checkShift)
+        let decoder = try XZStream.ofBlock(
+          header: header, check: check,
           unpaddedSize: point.detail & (1 << XZIndex.checkShift - 1), size: length)
+        findings?.right("block header CRC32")
+        return (decoder, check == 0 ? nil : "block " + XZIndex.name(ofCheck: check))
       } catch {
         throw input.failure(error, in: "an xz block", at: place)
       }
+    }
+  }
+
+  func checkOpening(_ findings: StreamFindings) {
+    for kind in ["stream header CRC32", "index CRC32", "stream footer CRC32"] {
+      findings.right(kind, count: streams)
     }
   }
 
@@ -73,21 +85,27 @@ struct XZBlockCodec: StreamCodec {
 /// A file whose index is not to be had.
 struct XZFileCodec: StreamCodec {
   let source: any Storage
+  /// Why the index is not to be had.
+  let failure: DiskError
 
   /// What `xz -6` needs.
   var cursorMemory: Int { 9 << 20 }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    DecoderCursor(source, at: point, length: nil, of: "the xz data") {
-      (input, position) throws(DiskError) -> (any StreamDecoder)? in
+    DecoderCursor(source, at: point, length: nil, of: "the xz data", findings) {
+      (input, position) throws(DiskError) -> DecoderCursor.Part? in
       guard input.place == 0 else { return nil }
       do throws(DecodingFailure) {
-        return try XZStream.ofFile()
+        return (try XZStream.ofFile(), nil)
       } catch {
         throw input.failure(error, in: "the xz data", at: 0)
       }
     }
+  }
+
+  func checkOpening(_ findings: StreamFindings) {
+    findings.wrong("index", over: 0..<0, failure)
   }
 }

@@ -10,6 +10,8 @@ struct XZIndex {
   static let mostBlocks = 1 << 20
   /// More streams in a file are not looked at, each of which takes three reads.
   static let mostStreams = 1 << 14
+  /// More padding behind a stream is not gone through, in bytes.
+  static let mostPadding: UInt64 = 16 << 20
   private static let headerSize: UInt64 = 12
 
   /// Blocks that hold anything; the detail is the unpadded size and, above it, the check's number.
@@ -70,25 +72,32 @@ struct XZIndex {
 
   /// As `xz --list` calls them.
   var checkNames: String {
-    checks.sorted().map { check in
-      switch check {
-      case 0: "none"
-      case 1: "CRC32"
-      case 4: "CRC64"
-      case 10: "SHA-256"
-      default: "unknown \(check)"
-      }
+    checks.sorted().map(Self.name(ofCheck:)).joined(separator: " ")
+  }
+
+  static func name(ofCheck check: UInt8) -> String {
+    switch check {
+    case 0: "none"
+    case 1: "CRC32"
+    case 4: "CRC64"
+    case 10: "SHA-256"
+    default: "unknown \(check)"
     }
-    .joined(separator: " ")
   }
 
   /// Zeros behind a stream, a multiple of four of them.
   private static func withoutPadding(
     _ source: any Storage, _ end: UInt64
   ) throws(DiskError) -> UInt64 {
+    let padded = end
     var end = end
     while end >= 4 {
-      let count = min(end, 4096)
+      guard padded - end <= mostPadding else {
+        throw DiskError(
+          .unsupported, "more than \(mostPadding) zeros are behind the xz data", path: source.path,
+          offset: end)
+      }
+      let count = min(end, 64 << 10)
       let bytes = try source.bytes(at: FileOffset(end - count), count: Int(count))
       let zeros = UInt64(bytes.reversed().prefix { $0 == 0 }.count)
       if zeros < count { return end - zeros / 4 * 4 }

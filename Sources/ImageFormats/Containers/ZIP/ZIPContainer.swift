@@ -14,7 +14,7 @@ struct ZIPContainer: ContainerFormat {
     switch member.method {
     case 0:
       return ContainedStream(
-        ZIPStoredCodec(source: source, size: member.size),
+        ZIPStoredCodec(source: source, size: member.size, checksum: member.checksum),
         ZIPStoredCodec.points(data), size: .exact(member.size), details: details)
     case 8:
       return ContainedStream(
@@ -84,6 +84,10 @@ struct ZIPContainer: ContainerFormat {
       member.header + 30 + UInt64(try header.u16(at: 26)) + UInt64(try header.u16(at: 28))
     guard start <= source.size, member.storedSize <= source.size - start else {
       throw failure(.truncated, "reaches past the end of the file")
+    }
+    // Entry points count in bits.
+    guard start <= UInt64.max / 8 else {
+      throw failure(.unsupported, "starts at byte \(start), which is too far behind")
     }
     guard member.size <= Limits.largestDisk else {
       throw failure(.malformed, "claims \(member.size) bytes")

@@ -15,9 +15,9 @@ struct ZIPDeflateCodec: StreamCodec {
   var cursorMemory: Int { InflateStream.memory + StoredInput.piece }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    try ZIPDeflateCursor(self, at: point, points)
+    try ZIPDeflateCursor(self, at: point, points, findings)
   }
 }
 
@@ -28,14 +28,17 @@ struct ZIPDeflateCodec: StreamCodec {
   private let member: ZIPDeflateCodec
   private var input: StoredInput
   private let points: EntryPoints
+  private let findings: StreamFindings?
   private let inflating: InflateStream
   /// Up to here.
   private var checksum: UInt32
   private var isAtEnd = false
 
   init(
-    _ member: ZIPDeflateCodec, at point: EntryPoint, _ points: EntryPoints
+    _ member: ZIPDeflateCodec, at point: EntryPoint, _ points: EntryPoints,
+    _ findings: StreamFindings?
   ) throws(DiskError) {
+    self.findings = findings
     self.member = member
     self.points = points
     position = point.decoded
@@ -73,6 +76,10 @@ struct ZIPDeflateCodec: StreamCodec {
       do throws(DecodingFailure) {
         step = try input.step(inflating, into: &piece, atMost: left)
       } catch {
+        if let findings {
+          position = inflating.given
+          findings.unread("member CRC-32")
+        }
         throw input.malformed("the deflate data is damaged", at: place)
       }
       if step.given > 0 {
@@ -82,17 +89,21 @@ struct ZIPDeflateCodec: StreamCodec {
         done += step.given
       }
       if position > member.size {
+        findings?.unread("member CRC-32")
         throw input.malformed("the member holds more than the \(member.size) bytes it should")
       }
       if step.isAtEnd {
         try checkEnd()
       } else if step.given == 0, step.taken == 0 {
         throw input.malformed("the deflate data has no end")
-      } else if let bits = inflating.bitsBeforeBlock, points.wants(position) {
+      } else if let bits = inflating.bitsBeforeBlock, points.wants(position),
+        // One without a window is the member's start.
+        case let window = PackedBytes(inflating.window), !window.isEmpty
+      {
         points.add(
           EntryPoint(
             decoded: position, stored: input.place * 8 - UInt64(bits), detail: UInt64(checksum),
-            window: PackedBytes(inflating.window)))
+            window: window))
       }
     }
     return done
@@ -101,11 +112,12 @@ struct ZIPDeflateCodec: StreamCodec {
   private func checkEnd() throws(DiskError) {
     isAtEnd = true
     guard position == member.size else {
+      findings?.unread("member CRC-32")
       throw input.malformed(
         "the member holds \(position) bytes in place of \(member.size)")
     }
-    guard checksum == member.checksum else {
-      throw input.malformed("the checksum of the member that ends here is wrong")
-    }
+    try findings.compare(
+      checksum == member.checksum, "member CRC-32", over: 0..<position,
+      input.malformed("the checksum of the member that ends here is wrong"))
   }
 }

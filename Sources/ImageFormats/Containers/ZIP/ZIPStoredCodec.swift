@@ -1,9 +1,11 @@
+internal import Decoders
 internal import DiskCore
 
 /// A member that is stored as it is: every byte is an entry point.
 struct ZIPStoredCodec: StreamCodec {
   let source: any Storage
   let size: UInt64
+  let checksum: UInt32
 
   /// In bytes; nothing has to be decoded on the way to a place.
   private static let distance: UInt64 = 1 << 20
@@ -21,11 +23,15 @@ struct ZIPStoredCodec: StreamCodec {
   var cursorMemory: Int { 0 }
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
     ZIPStoredCursor(
-      source, at: point, end: min(size, point.decoded + (length ?? size - point.decoded)))
+      source, at: point, end: min(size, point.decoded + (length ?? size - point.decoded)),
+      findings.map { ($0, checksum) })
   }
+
+  /// The checksum is of all of it.
+  func sections(_ points: EntryPoints) -> [EntryPoint] { [points.all[0]] }
 }
 
 /// Safe to hand from thread to thread: one uses it at a time.
@@ -36,11 +42,18 @@ struct ZIPStoredCodec: StreamCodec {
   /// From decoded offsets to places in the file.
   private let shift: UInt64
   private let end: UInt64
+  /// For who checks the stream: what is to come out, and of what was given so far.
+  private let check: (findings: StreamFindings, recorded: UInt32)?
+  private var checksum: UInt32 = 0
 
-  init(_ source: any Storage, at point: EntryPoint, end: UInt64) {
+  init(
+    _ source: any Storage, at point: EntryPoint, end: UInt64,
+    _ check: (findings: StreamFindings, recorded: UInt32)?
+  ) {
+    self.check = check
     self.source = source
     position = point.decoded
-    shift = point.stored - point.decoded
+    shift = point.stored &- point.decoded
     self.end = end
   }
 
@@ -49,6 +62,16 @@ struct ZIPStoredCodec: StreamCodec {
     var piece = buffer._mutatingExtracting(0..<count)
     try source.read(at: FileOffset(position + shift), into: &piece)
     position += UInt64(count)
+    if let check, count > 0 {
+      checksum = CRC32.of(piece.bytes, after: checksum)
+      if position == end {
+        try Optional(check.findings).compare(
+          checksum == check.recorded, "member CRC-32", over: 0..<end,
+          DiskError(
+            .malformed, "the checksum of the member that ends here is wrong", path: source.path,
+            offset: end &+ shift))
+      }
+    }
     return count
   }
 }

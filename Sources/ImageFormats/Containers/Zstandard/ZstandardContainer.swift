@@ -6,6 +6,9 @@ internal import DiskCore
 struct ZstandardContainer: ContainerFormat {
   var name: String { "zstd" }
 
+  /// That of `zstd -19`, for a file that does not begin with a frame.
+  private static let usualWindow: UInt64 = 8 << 20
+
   func fits(_ head: ByteReader) -> Bool {
     guard let magic = try? head.u32(at: 0) else { return false }
     // pzstd puts a skippable frame first, which alone says nothing of zstd.
@@ -16,7 +19,10 @@ struct ZstandardContainer: ContainerFormat {
   }
 
   func open(_ source: any Storage) throws(DiskError) -> ContainedStream {
-    let codec = ZstandardCodec(source: source)
+    let window = try ZstandardFrames.window(of: source)
+    let codec = ZstandardCodec(
+      source: source,
+      cursorMemory: StoredInput.piece + ZstandardStream.memory(window: window ?? Self.usualWindow))
     if let table = try ZstandardSeekTable(of: source) {
       return ContainedStream(
         codec, EntryPoints(table.points, end: table.size, isComplete: true),
@@ -44,26 +50,44 @@ struct ZstandardContainer: ContainerFormat {
 struct ZstandardCodec: StreamCodec {
   let source: any Storage
 
-  /// The window of `zstd -19`, and buffers.
-  var cursorMemory: Int { 9 << 20 }
+  let cursorMemory: Int
 
   func cursor(
-    at point: EntryPoint, length: UInt64?, _ points: EntryPoints
+    at point: EntryPoint, length: UInt64?, _ points: EntryPoints, _ findings: StreamFindings?
   ) throws(DiskError) -> any StreamCursor {
-    DecoderCursor(source, at: point, length: length, of: "a zstd frame") {
-      (input, position) throws(DiskError) -> (any StreamDecoder)? in
-      // Behind the last frame whatever is there is not of the stream.
-      let magic = ByteReader(Array(try input.peek(4)))
-      guard let value = try? magic.u32(at: 0),
-        value == ZstandardFrames.magic || ZstandardFrames.isSkippable(value)
-      else { return nil }
-      if points.wants(position), value == ZstandardFrames.magic {
-        points.add(EntryPoint(decoded: position, stored: input.place))
+    // One for all frames: making it costs more than a small frame does.
+    guard let decoder = ZstandardStream() else {
+      throw DiskError(.unavailable, "no memory for a zstd decoder", path: source.path)
+    }
+    var hasBegun = point.stored == 0
+    return DecoderCursor(source, at: point, length: length, of: "a zstd frame", findings) {
+      (input, position) throws(DiskError) -> DecoderCursor.Part? in
+      while true {
+        let head = ByteReader(Array(try input.peek(8)))
+        let magic = try? head.u32(at: 0)
+        if let magic, ZstandardFrames.isSkippable(magic) {
+          guard let size = try? head.u32(at: 4),
+            8 + UInt64(size) <= input.storage.size - input.place
+          else { throw input.truncated("a skippable frame") }
+          input.skip(8 + UInt64(size))
+          continue
+        }
+        guard magic == ZstandardFrames.magic else {
+          // Behind the last frame whatever is there is not of the stream; where one was found before there
+          // is one.
+          guard hasBegun else {
+            throw input.malformed("no zstd frame begins here")
+          }
+          return nil
+        }
+        hasBegun = true
+        if points.wants(position) {
+          points.add(EntryPoint(decoded: position, stored: input.place))
+        }
+        // RFC 8878, section 3.1.1.1.1.5: bit 2 of the frame header's descriptor.
+        let hasChecksum = ((try? head.u8(at: 4)) ?? 0) & 4 != 0
+        return (decoder, hasChecksum ? "frame content XXH64" : nil)
       }
-      guard let decoder = ZstandardStream() else {
-        throw DiskError(.unavailable, "no memory for a zstd decoder", path: input.storage.path)
-      }
-      return decoder
     }
   }
 }

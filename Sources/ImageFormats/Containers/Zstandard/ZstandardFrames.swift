@@ -8,6 +8,9 @@ struct ZstandardFrames {
   /// Frames are joined to segments of this many decoded bytes at least.
   static let segment: UInt64 = 1 << 20
 
+  /// How many skippable frames are passed to find the first that is none.
+  private static let mostSkipped = 16
+
   /// Where segments begin.
   private(set) var points: [EntryPoint] = []
   private(set) var count = 0
@@ -18,6 +21,19 @@ struct ZstandardFrames {
   private(set) var size: UInt64?
 
   static func isSkippable(_ magic: UInt32) -> Bool { magic & 0xffff_fff0 == 0x184d_2a50 }
+
+  /// How far back the first frame refers, in bytes, which one encoder made like the others; nil where it
+  /// does not say.
+  static func window(of source: any Storage) throws(DiskError) -> UInt64? {
+    var place: UInt64 = 0
+    for _ in 0..<mostSkipped where place < source.size {
+      guard let header = try Header(in: source, at: place) else { return nil }
+      if header.skips == 0 { return header.window }
+      guard header.skips <= source.size - place else { return nil }
+      place += header.skips
+    }
+    return nil
+  }
 
   /// - Throws: what reading throws; a file that is no good is walked to where it is not.
   init(of source: any Storage) throws(DiskError) {
@@ -30,7 +46,11 @@ struct ZstandardFrames {
         guard header.skips <= source.size - place else { break }
         place += header.skips
         blocks += 1
-        if blocks > Self.mostBlocks { break }
+        if blocks > Self.mostBlocks {
+          // More frames can follow: the first one's size says nothing of the file's.
+          size = nil
+          break
+        }
         continue
       }
       count += 1
@@ -85,6 +105,8 @@ struct ZstandardFrames {
     /// Of the header, in bytes.
     var length: UInt64 = 0
     var contentSize: UInt64?
+    /// How far back the frame refers, in bytes.
+    var window: UInt64?
     var hasChecksum = false
     /// For a skippable frame: how long it is; 0 for others.
     var skips: UInt64 = 0
@@ -117,6 +139,13 @@ struct ZstandardFrames {
       default: contentSize = try? reader.u64(at: field)
       }
       guard width == 0 || contentSize != nil else { return nil }
+      window = isSingle ? contentSize : (try? reader.u8(at: 5)).map(Self.window)
+    }
+
+    /// Section 3.1.1.1.2.
+    private static func window(_ descriptor: UInt8) -> UInt64 {
+      let base = UInt64(1) << (10 + UInt64(descriptor >> 3))
+      return base + base / 8 * UInt64(descriptor & 7)
     }
   }
 }
