@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import compressed_workloads
+import file_workloads
 import images
 import processes
 import report
@@ -21,7 +22,7 @@ import write_workloads
 from runner import Runner, Sheet
 
 HERE = Path(__file__).resolve().parent
-WORKLOADS = workloads.ALL | write_workloads.ALL | compressed_workloads.ALL
+WORKLOADS = workloads.ALL | write_workloads.ALL | compressed_workloads.ALL | file_workloads.ALL
 
 
 @dataclass
