@@ -7,7 +7,7 @@ import Testing
 private typealias Entry = GPTBuilder.Entry
 
 @Suite struct DiskFolderTests {
-  private static let links = ["by-label", "by-uuid", "by-partlabel", "by-partuuid"]
+  private static let links = ["by-label", "by-uuid", "by-partlabel", "by-partuuid", "files"]
 
   /// Partition 1 is a floppy's file system, partition 3 LUKS, partition 6 nothing.
   private static let gpt: GPTBuilder = {
@@ -79,7 +79,7 @@ private typealias Entry = GPTBuilder.Entry
   @Test func aFloppyHasJustTheDisk() throws {
     let floppy = FileSystemBuilders.fat12()
     let tree = try ListedTree(size: UInt64(floppy.count), pieces: [(0, floppy)])
-    #expect(try tree.names() == ["disk"])
+    #expect(try tree.names() == ["disk", "files"])
     #expect(try tree.bytes("disk", count: floppy.count) == floppy)
   }
 

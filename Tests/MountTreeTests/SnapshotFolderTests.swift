@@ -31,10 +31,10 @@ import Testing
     let tree = try tree([
       snapshot("before", [4, 5]), snapshot("base.vhd", [6]),
     ])
-    #expect(try tree.names() == ["disk", "snapshots"])
+    #expect(try tree.names() == ["disk", "files", "snapshots"])
     #expect(try tree.names("snapshots") == ["before", "base.vhd"])
     #expect(opened.names.withLock { $0 }.isEmpty, "nothing is opened to list them")
-    #expect(try tree.names("snapshots/before") == ["disk"])
+    #expect(try tree.names("snapshots/before") == ["disk", "files"])
     #expect(try tree.bytes("snapshots/before/disk", count: 2) == [4, 5])
     #expect(try tree.bytes("snapshots/base.vhd/disk", count: 1) == [6])
     #expect(try tree.bytes("disk", count: 3) == [1, 2, 3])
@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test func noneNoFolder() throws {
-    #expect(try tree([]).names() == ["disk"])
+    #expect(try tree([]).names() == ["disk", "files"])
   }
 
   @Test func namesAreSafe() throws {
@@ -100,6 +100,6 @@ import Testing
       }, snapshot("good", [1]),
     ])
     #expect(throws: DiskError.self) { try tree.names("snapshots/bad") }
-    #expect(try tree.names("snapshots/good") == ["disk"])
+    #expect(try tree.names("snapshots/good") == ["disk", "files"])
   }
 }
