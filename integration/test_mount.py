@@ -19,7 +19,7 @@ def test_shows_disk_partitions_and_links(image):
     with mounted(image) as mnt:
         names = run(f"ls {mnt}").out.split()
         assert names == [
-            "by-label", "by-partlabel", "by-partuuid", "by-uuid", "disk", "p1", "p2", "p7",
+            "by-label", "by-partlabel", "by-partuuid", "by-uuid", "disk", "files", "p1", "p2", "p7",
             "status.json"]
 
 

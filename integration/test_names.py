@@ -30,7 +30,7 @@ def test_a_disk_without_a_table_has_none():
     sparse_file("floppy.img", 1440 * 1024)
     run("mkfs.fat -n FLOPPY floppy.img")
     with mounted("floppy.img") as mnt:
-        assert sorted(os.listdir(mnt)) == ["disk", "status.json"]
+        assert sorted(os.listdir(mnt)) == ["disk", "files", "status.json"]
 
 
 def test_mbr_partuuid():

@@ -13,7 +13,7 @@ SESSION = """set -e
 mkdir mnt
 platter mount {image} mnt
 test "$(ls mnt | tr '\\n' ' ')" = \
-  "by-label by-partlabel by-partuuid by-uuid disk p1 p2 p7 status.json "
+  "by-label by-partlabel by-partuuid by-uuid disk files p1 p2 p7 status.json "
 test "$(stat -c %U:%a mnt/disk)" = "$(id -un):400"
 cmp mnt/disk {disk}
 cmp mnt/p2 <(tail -c +33554433 {disk} | head -c 33554432)

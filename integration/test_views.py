@@ -68,7 +68,7 @@ def test_a_long_directory():
     GPT({n: GPTEntry(2048 + n * 8, 2048 + n * 8 + 7, name=f"a name of some length, the {n}th")
          for n in range(1, 1001)}, count=1024).write(path)
     with mounted(path) as mnt:
-        assert len(os.listdir(mnt)) == 1 + 1000 + 4 + 1
+        assert len(os.listdir(mnt)) == 1 + 1000 + 4 + 1 + 1
         assert len(set(os.listdir(mnt / "by-partlabel"))) == 1000
         assert (mnt / "by-partlabel/a\\x20name\\x20of\\x20some\\x20length\\x2c\\x20the\\x20999th"
                 ).resolve() == mnt / "p999"
