@@ -1,0 +1,80 @@
+internal import DiskCore
+
+/// The way in: an anchor names the places of the volume descriptor sequences (ECMA-167, 3/8.4.2 and
+/// 3/10.2; UDF 2.60, 2.2.3).
+struct UDFAnchor {
+  /// Of the volume, in bytes: an anchor tells by where it is found.
+  let sectorSize: UInt64
+  /// In bytes from the volume's start.
+  let position: UInt64
+  let main: UDFSequenceExtent
+  let reserve: UDFSequenceExtent
+
+  /// Every anchor that can be found, the likeliest first: those of optical discs before those of disks.
+  static func all(in volume: Volume) -> [UDFAnchor] {
+    [2048, 512, 4096, 1024].flatMap { all(in: volume, sectorSize: $0) }
+  }
+
+  /// Whether there is a volume that is recognised by its anchor at the end.
+  static func isOnlyAtEnd(of volume: Volume) -> Bool {
+    UDFRecognition(volume).isUDF && !all(in: volume).isEmpty
+  }
+
+  private static func all(in volume: Volume, sectorSize: UInt64) -> [UDFAnchor] {
+    let sectors = volume.size / sectorSize
+    var places: [UInt64] = [256]
+    // The last sector; 256 before it; where a disc that is still open has its only one.
+    if sectors > 257 { places += [sectors - 1, sectors - 257, 512] }
+    var anchors: [UDFAnchor] = []
+    for (index, place) in places.enumerated() where !places[..<index].contains(place) {
+      guard place < sectors,
+        let reader = try? volume.reader(at: DiskOffset(place * sectorSize), count: 512),
+        let tag = UDFTag(reader), tag.kind == UDFTag.Kind.anchor, tag.location == place,
+        let main = try? UDFSequenceExtent(reader, at: 16),
+        let reserve = try? UDFSequenceExtent(reader, at: 24)
+      else { continue }
+      anchors.append(
+        UDFAnchor(
+          sectorSize: sectorSize, position: place * sectorSize, main: main, reserve: reserve))
+    }
+    return anchors
+  }
+}
+
+/// Sectors outside every partition (`extent_ad`, ECMA-167, 3/7.1).
+struct UDFSequenceExtent: Hashable, Sendable {
+  /// In bytes.
+  let length: UInt32
+  let sector: UInt32
+
+  init(_ reader: ByteReader, at offset: Int) throws(DiskError) {
+    length = try reader.u32(at: offset)
+    sector = try reader.u32(at: offset + 4)
+  }
+}
+
+/// The sequence at 32 KiB that says what a volume holds (ECMA-167, 2/8.3 and 2/9.1).
+struct UDFRecognition {
+  /// Of each descriptor: on volumes of larger sectors one takes a whole sector.
+  private static let lengths: [UInt64] = [2048, 4096]
+  private static let mostDescriptors: UInt64 = 64
+
+  /// Whether it names ECMA-167, 2nd or 3rd edition.
+  private(set) var isUDF = false
+  /// Whether it has a primary volume descriptor of ISO 9660.
+  private(set) var isISO9660 = false
+
+  init(_ volume: Volume) {
+    let kinds: [StaticString] = ["BEA01", "BOOT2", "CD001", "CDW02", "TEA01", "NSR02", "NSR03"]
+    for length in Self.lengths where !isUDF {
+      for index in 0..<Self.mostDescriptors {
+        guard
+          let reader = try? volume.reader(at: DiskOffset(0x8000 + index * length), count: 6),
+          let kind = kinds.first(where: { reader.matches($0, at: 1) })
+        else { break }
+        if kind.description.hasPrefix("NSR") { isUDF = true }
+        if kind.description == "CD001", reader.matches([1], at: 0) { isISO9660 = true }
+      }
+    }
+  }
+}
