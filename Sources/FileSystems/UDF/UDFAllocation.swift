@@ -12,6 +12,7 @@ struct UDFAllocation {
 
   let entry: UDFFileEntry
   let space: UDFSpace
+  var mostRuns = Self.mostRuns
 
   private enum Kind: UInt32 { case recorded, allocated, absent, continued }
 
@@ -75,9 +76,9 @@ struct UDFAllocation {
       case .allocated, .absent:
         runs.append(.zero, length: UInt64(descriptor.length), blockSize: space.blockSize)
       }
-      guard runs.runs.count <= Self.mostRuns else {
+      guard runs.runs.count <= mostRuns else {
         throw space.volume.failure(
-          .malformed, "a file in more than \(Self.mostRuns) pieces", entry.position)
+          .malformed, "a file in more than \(mostRuns) pieces", entry.position)
       }
     }
     return nil

@@ -15,8 +15,8 @@ struct UDFAnchor {
     [2048, 512, 4096, 1024].flatMap { all(in: volume, sectorSize: $0) }
   }
 
-  /// Whether there is a volume that is recognised by its anchor at the end.
-  static func isOnlyAtEnd(of volume: Volume) -> Bool {
+  /// Whether there is a volume with an anchor, wherever that is.
+  static func isThere(in volume: Volume) -> Bool {
     UDFRecognition(volume).isUDF && !all(in: volume).isEmpty
   }
 

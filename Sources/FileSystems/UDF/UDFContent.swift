@@ -8,9 +8,12 @@ final class UDFContent: FileContent {
   /// Where its entry is, for errors.
   private let position: UInt64
 
-  init(_ entry: UDFFileEntry, _ space: UDFSpace) throws(DiskError) {
+  /// - Throws: `malformed` where its allocation descriptors cannot be followed.
+  init(
+    _ entry: UDFFileEntry, _ space: UDFSpace, mostRuns: Int = UDFAllocation.mostRuns
+  ) throws(DiskError) {
     size = entry.size
-    runs = try UDFAllocation(entry: entry, space: space).runs()
+    runs = try UDFAllocation(entry: entry, space: space, mostRuns: mostRuns).runs()
     position = entry.position
     self.space = space
   }

@@ -4,7 +4,7 @@ internal import DiskCore
 /// highest number (ECMA-167, 3/8.4 and 3/10).
 struct UDFDescriptorSequence {
   /// In all extents of one sequence; discs have fewer than 20.
-  static let mostDescriptors = 1024
+  static let mostDescriptors = 256
 
   private(set) var logicalVolume: ByteReader?
   /// By the partition's own number.
@@ -49,7 +49,7 @@ struct UDFDescriptorSequence {
         isWhole = false
         continue
       }
-      if !tag.hasGoodContent || tag.location != sector { isWhole = false }
+      if !tag.covers(reader) || tag.location != sector { isWhole = false }
       switch tag.kind {
       case UDFTag.Kind.logicalVolume: keepNewer(reader, &logicalVolume)
       case UDFTag.Kind.partition:

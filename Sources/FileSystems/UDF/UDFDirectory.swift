@@ -70,7 +70,7 @@ struct UDFDirectory {
         .malformed, "there is no file identifier where a directory's next should be",
         content.place(of: offset))
     }
-    if !tag.hasGoodContent {
+    if !tag.covers(buffer, at: place) {
       space.volume.notes.add(
         "file identifiers whose checksum is wrong, the first at byte \(content.place(of: offset))",
         as: .identifier)

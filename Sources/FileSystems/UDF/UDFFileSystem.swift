@@ -24,26 +24,29 @@ final class UDFFileSystem: FileSystem {
     if let revision = logical.revision { space.volume.notes.add("UDF \(revision)") }
   }
 
-  /// Takes the first way in that leads to a root folder.
+  /// Takes the first way in that leads to a logical volume.
   ///
-  /// - Throws: what the likeliest way failed with.
+  /// - Throws: what is wrong there; without one, what the likeliest way failed with.
   private static func open(
     _ volume: Volume
   ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress) {
     var failure: DiskError? = nil
     for anchor in UDFAnchor.all(in: volume) {
+      let bytes = UDFVolume(volume, sectorSize: anchor.sectorSize)
+      let found: UDFDescriptorSequence
       do throws(DiskError) {
-        let bytes = UDFVolume(volume, sectorSize: anchor.sectorSize)
-        let logical = try UDFLogicalVolume(try descriptors(anchor, bytes), bytes)
-        let root = try UDFFileSet.root(logical.fileSet, logical.space)
-        let entry = try UDFInformationControl(space: logical.space).entry(at: root)
-        guard entry.kind == .folder else {
-          throw bytes.failure(.malformed, "the root folder is none", entry.position)
-        }
-        return (logical, root)
+        found = try descriptors(anchor, bytes)
       } catch {
         failure = failure ?? error
+        continue
       }
+      let logical = try UDFLogicalVolume(found, bytes)
+      let root = try UDFFileSet.root(logical.fileSet, logical.space)
+      let entry = try UDFInformationControl(space: logical.space).entry(at: root)
+      guard entry.kind == .folder else {
+        throw bytes.failure(.malformed, "the root folder is none", entry.position)
+      }
+      return (logical, root)
     }
     throw failure
       ?? DiskError(

@@ -49,6 +49,15 @@ struct UDFInformationControl {
     return extent.address
   }
 
-  /// What a file is, for a list of its folder; nil where that cannot be read.
-  func kind(at address: UDFAddress) -> FileKind? { (try? entry(at: address))?.kind }
+  /// What a file is, for a list of its folder: by the oldest of its entries, because the kind stays. Nil
+  /// where that cannot be read.
+  func kind(at address: UDFAddress) -> FileKind? {
+    guard let position = try? space.row(at: address).position,
+      let start = try? space.volume.reader(at: position, count: UDFFileEntry.fileTypeOffset + 1),
+      let tag = UDFTag(start),
+      [UDFTag.Kind.fileEntry, UDFTag.Kind.extendedFileEntry].contains(tag.kind),
+      let type = try? start.u8(at: UDFFileEntry.fileTypeOffset)
+    else { return nil }
+    return FileKind(udfFileType: type)
+  }
 }

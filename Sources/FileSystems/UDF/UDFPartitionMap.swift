@@ -2,8 +2,8 @@ internal import DiskCore
 
 /// How a logical volume has one of its partitions (ECMA-167, 3/10.7; UDF 2.60, 2.2.8 to 2.2.10).
 struct UDFPartitionMap {
-  /// No disc has more than three.
-  static let most = 16
+  /// UDF has at most two: one that is in another.
+  static let most = 4
   /// Where in the logical volume's descriptor they start.
   private static let place = 440
 

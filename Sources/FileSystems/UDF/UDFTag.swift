@@ -26,9 +26,9 @@ struct UDFTag {
   let kind: UInt16
   /// The block that the descriptor says it is in.
   let location: UInt32
-  /// Whether the bytes behind the tag that its checksum covers are those that were written. Some writers
-  /// leave the sum out, or write it over less than they say.
-  let hasGoodContent: Bool
+  private let checksum: UInt16
+  /// How many of the bytes behind the tag the checksum is of.
+  private let covered: Int
 
   /// - Returns: nil where no tag stands at `offset`, by its own checksum.
   init?(_ reader: ByteReader, at offset: Int = 0) {
@@ -39,23 +39,27 @@ struct UDFTag {
     guard sum == tag[4], tag.contains(where: { $0 != 0 }) else { return nil }
     kind = UInt16(tag[0]) | UInt16(tag[1]) << 8
     location = (0..<4).reduce(0) { $0 | UInt32(tag[12 + $1]) << UInt32(8 * $1) }
-    let expected = UInt16(tag[8]) | UInt16(tag[9]) << 8
-    let covered = Int(tag[10]) | Int(tag[11]) << 8
-    if let content = try? reader.slice(at: offset + Self.length, count: covered) {
-      hasGoodContent = Self.checksum(content) == expected
-    } else {
-      hasGoodContent = false
+    checksum = UInt16(tag[8]) | UInt16(tag[9]) << 8
+    covered = Int(tag[10]) | Int(tag[11]) << 8
+  }
+
+  /// Whether what follows the tag at `offset` is what was written. Some writers leave the checksum out, or
+  /// make it of less than they say.
+  func covers(_ reader: ByteReader, at offset: Int = 0) -> Bool {
+    guard let content = try? reader.slice(at: offset + Self.length, count: covered) else {
+      return false
     }
+    return Self.checksum(content) == checksum
   }
 
   /// CRC of 16 bits with the polynomial 0x1021, the highest bit first, from 0 on (ECMA-167, 1/7.2.6).
   static func checksum(_ bytes: ArraySlice<UInt8>) -> UInt16 {
     var value: UInt16 = 0
-    for byte in bytes { value = value << 8 ^ table[Int(value >> 8) ^ Int(byte)] }
+    for byte in bytes { value = value << 8 ^ remainders[Int(value >> 8) ^ Int(byte)] }
     return value
   }
 
-  private static let table: [UInt16] = (0..<256).map { index in
+  private static let remainders: [UInt16] = (0..<256).map { index in
     var value = UInt16(index) << 8
     for _ in 0..<8 { value = value & 0x8000 != 0 ? value << 1 ^ 0x1021 : value << 1 }
     return value

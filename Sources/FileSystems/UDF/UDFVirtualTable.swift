@@ -12,9 +12,11 @@ struct UDFVirtualTable: Sendable {
   /// the run-out of a track.
   private static let searched: UInt64 = 1024
   /// Files that may be the table and are looked into.
-  private static let mostCandidates = 16
+  private static let mostCandidates = 4
   /// In bytes: a table of four million blocks.
   private static let mostBytes = Limits.largestMetadataRead
+  /// As many blocks of 512 bytes as that.
+  private static let mostRuns = 1 << 15
   /// Of the newer form, before its entries.
   private static let shortestHeader = 152
   /// Of the older form, behind its entries.
@@ -70,7 +72,7 @@ struct UDFVirtualTable: Sendable {
     _ entry: UDFFileEntry, _ space: UDFSpace
   ) throws(DiskError) -> [UInt32]? {
     guard entry.size <= UInt64(mostBytes) else { return nil }
-    let content = try UDFContent(entry, space)
+    let content = try UDFContent(entry, space, mostRuns: mostRuns)
     let size = Int(entry.size)
     if entry.fileType == fileType {
       let header = Int(try content.reader(at: 0, count: 2).u16(at: 0))

@@ -60,7 +60,7 @@ final class UDFVolume: Sendable {
   /// - Parameter location: the block that its tag should name.
   func tag(_ reader: ByteReader, location: UInt32?) -> UDFTag? {
     guard let tag = UDFTag(reader) else { return nil }
-    if !tag.hasGoodContent {
+    if !tag.covers(reader) {
       notes.add(
         "descriptors whose checksum is wrong, the first at byte \(reader.base)", as: .checksum)
     }
