@@ -391,7 +391,7 @@ private typealias Entry = UDFBuilder.Entry
     // Sectors that hold something, with the tags' own sums made right again half of the time.
     let sectors = [256, 257, 258, 270, 290, 300, 301, 302, 303, 304, 340]
     var random = SeededRandom(seed: 20)
-    for _ in 0..<Soak.rounds(300) {
+    for _ in 0..<Soak.rounds(100) {
       var copy = ImageBytes(image)
       for _ in 0..<Int.random(in: 1...4, using: &random) {
         let sector = sectors.randomElement(using: &random) ?? 256
