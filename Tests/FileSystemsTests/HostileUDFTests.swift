@@ -196,8 +196,8 @@ private typealias Entry = UDFBuilder.Entry
   @Test func folderWithoutEnd() throws {
     let disc = try volume(
       Entry(
-        type: 4, form: 0, data: (0..<40).flatMap { _ in Builder.short(40 * 2048, 10) },
-        size: 40 * 40 * 2048)
+        type: 4, form: 0, data: (0..<10).flatMap { _ in Builder.short(40 * 2048, 10) },
+        size: 10 * 40 * 2048)
     ) { builder in
       let list = (0..<2048).flatMap { _ in Builder.identifier([], 3, characteristics: 4) }
       builder.put(list, block: 10)

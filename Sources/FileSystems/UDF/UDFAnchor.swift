@@ -15,11 +15,6 @@ struct UDFAnchor {
     [2048, 512, 4096, 1024].flatMap { all(in: volume, sectorSize: $0) }
   }
 
-  /// Whether there is a volume with an anchor, wherever that is.
-  static func isThere(in volume: Volume) -> Bool {
-    UDFRecognition(volume).isUDF && !all(in: volume).isEmpty
-  }
-
   private static func all(in volume: Volume, sectorSize: UInt64) -> [UDFAnchor] {
     let sectors = volume.size / sectorSize
     var places: [UInt64] = [256]

@@ -17,7 +17,7 @@ final class UDFFileSystem: FileSystem {
     let recognition = UDFRecognition(volume)
     guard recognition.isUDF else { return nil }
     if volume.options.isoNames != nil, recognition.isISO9660 { return nil }
-    let (logical, root) = try Self.open(volume)
+    guard let (logical, root) = try Self.open(volume) else { return nil }
     self.root = root.item
     space = logical.space
     control = UDFInformationControl(space: space)
@@ -26,10 +26,11 @@ final class UDFFileSystem: FileSystem {
 
   /// Takes the first way in that leads to a logical volume.
   ///
+  /// - Returns: nil where there is no way in: no anchor.
   /// - Throws: what is wrong there; without one, what the likeliest way failed with.
   private static func open(
     _ volume: Volume
-  ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress) {
+  ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress)? {
     var failure: DiskError? = nil
     for anchor in UDFAnchor.all(in: volume) {
       let bytes = UDFVolume(volume, sectorSize: anchor.sectorSize)
@@ -48,10 +49,8 @@ final class UDFFileSystem: FileSystem {
       }
       return (logical, root)
     }
-    throw failure
-      ?? DiskError(
-        .malformed, "there is no anchor in sectors 256 and 512, nor at the end of the volume",
-        path: volume.storage.path)
+    if let failure { throw failure }
+    return nil
   }
 
   /// Those of the main sequence, or of the reserve where that is better.
