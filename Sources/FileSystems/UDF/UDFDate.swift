@@ -23,17 +23,7 @@ enum UDFDate {
     // Hundredths, ten-thousandths and millionths of a second.
     let fraction = fields[5] * 10_000 + fields[6] * 100 + fields[7]
     return FileTime(
-      seconds: Int64(days(year, month, day) * 86_400 + clock - minutes * 60),
+      seconds: Int64(FileTime.days(year, month, day) * 86_400 + clock - minutes * 60),
       nanoseconds: UInt32(fraction) * 1000)
-  }
-
-  /// Days from 1970-01-01 to a day of the Gregorian calendar.
-  private static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
-    // Years that start in March have their leap day last.
-    let year = month <= 2 ? year - 1 : year
-    let era = (year >= 0 ? year : year - 399) / 400
-    let yearOfEra = year - era * 400
-    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
   }
 }
