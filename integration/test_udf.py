@@ -85,3 +85,18 @@ def test_names_of_iso(home):
     run("genisoimage -quiet -udf -o disc.iso tree")
     assert run("platter ls disc.iso").out == "A name that ISO 9660 has not got.txt\n"
     assert "A name that" not in attempt("platter ls --iso-names iso disc.iso").out
+
+
+@pytest.mark.skipif(not SOAK, reason="PLATTER_SOAK=1 makes a disc of 5 GiB")
+@needs("genisoimage")
+def test_large_file(home):
+    """More than 4 GiB, in pieces of a gibibyte less a block."""
+    (home / "tree").mkdir()
+    with open(home / "tree" / "large", "wb") as file:
+        file.truncate((5 << 30) + 5)
+        for place in (0, (1 << 30) - 2050, (4 << 30) - 3, 5 << 30):
+            file.seek(place)
+            file.write(b"here")
+    run("genisoimage -quiet -udf -allow-limited-size -R -o disc.iso tree", timeout=600)
+    with mounted(home / "disc.iso", "--files") as mnt:
+        run(f"cmp {mnt}/large tree/large", timeout=600)

@@ -147,15 +147,21 @@ private typealias Entry = UDFBuilder.Entry
     #expect(try disc.notes.contains { $0.contains("sparing table in sector 272 is damaged") })
   }
 
-  private func metadata() -> Builder {
+  /// - Parameter isWhole: in one piece, which is all that 7-Zip reads.
+  private func metadata(isWhole: Bool = false) -> Builder {
     var builder = Builder()
     builder.revision = 0x0250
     builder.maps = [Builder.plainMap(), Builder.metadataMap(main: 10, mirror: 11)]
     builder.root = (1, 1)
     builder.fileSet = (1, 0)
     // Blocks 0 and 1 of the metadata partition, a hole, and blocks 3 and 4.
-    let places =
+    let pieces =
       Builder.short(4096, 100) + Builder.short(2048, 0, kind: 2) + Builder.short(4096, 120)
+    let places = isWhole ? Builder.short(5 * 2048, 100) : pieces
+    let third: UInt32 = isWhole ? 103 : 120
+    let names =
+      Builder.identifier("file", 3, partition: 1)
+      + (isWhole ? [] : Builder.identifier("hole", 2, partition: 1))
     for (block, type) in [(10, 250), (11, 251)] as [(UInt32, UInt8)] {
       builder.put(
         Entry(type: type, form: 0, data: places, size: 5 * 2048).with { $0.isExtended = true },
@@ -164,17 +170,13 @@ private typealias Entry = UDFBuilder.Entry
     builder.put(256, builder.fileSetDescriptor(), block: 100, location: 0)
     builder.put(
       Entry(
-        type: 4, form: 0, data: Builder.short(2048, 4),
-        size: UInt64(Builder.identifier("file", 3, partition: 1).count * 2)
-      ).with {
-        $0.isExtended = true
-      }, block: 101, location: 1)
-    builder.put(
-      Builder.identifier("file", 3, partition: 1) + Builder.identifier("hole", 2, partition: 1),
-      block: 121)
+        type: 4, form: 0, data: Builder.short(UInt32(names.count), 4),
+        size: UInt64(names.count)
+      ).with { $0.isExtended = true }, block: 101, location: 1)
+    builder.put(names, block: third + 1)
     builder.put(
       Entry(form: 1, data: Builder.long(4, 60, 0), size: 4).with { $0.isExtended = true },
-      block: 120, location: 3)
+      block: third, location: 3)
     builder.put(Array("data".utf8), block: 60)
     return builder
   }
@@ -189,6 +191,21 @@ private typealias Entry = UDFBuilder.Entry
       UDFDisc.complaint { try disc.attributes("hole") }.contains(
         "block 2 of the metadata partition is not recorded"))
     #expect(try disc.notes.contains { $0.contains("its mirror is read") } == isDamaged)
+  }
+
+  /// What is laid out here is what 7-Zip takes for the same thing.
+  @Test(.enabled(if: HostTools.has("7zz"), "7zz is not installed (package 7zip)"))
+  func asSevenZipHasThem() throws {
+    for (name, builder, content) in [
+      ("metadata", metadata(isWhole: true), "data"), ("plain", Self.simple(), "hello"),
+    ] {
+      try HostTools.withFolder { folder in
+        try HostTools.write(builder.built(), to: folder + "/disc.img")
+        let found = try HostTools.run(
+          "7zz", ["x", "-so", "-tudf", folder + "/disc.img", "file"], accepting: [0, 1, 2])
+        #expect(found == content, "\(name)")
+      }
+    }
   }
 }
 
