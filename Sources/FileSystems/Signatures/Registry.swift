@@ -19,7 +19,7 @@ extension FileSystemSignature {
 
   /// Everything that the window holds, in the order of `find(in:)`, which gives the first.
   static func all(in window: Window) -> [FileSystemSignature] {
-    let source = SignatureSource(window)
+    let source = SignatureSource(window, goingFar: true)
     return parsers.compactMap { (try? $0(source)) ?? nil }
   }
 

@@ -10,29 +10,35 @@ struct UDFAnchor {
   let main: UDFSequenceExtent
   let reserve: UDFSequenceExtent
 
-  /// Every anchor that can be found, the likeliest first: those of optical discs before those of disks.
-  static func all(in volume: Volume) -> [UDFAnchor] {
-    [2048, 512, 4096, 1024].flatMap { all(in: volume, sectorSize: $0) }
+  /// Where an anchor can be, the likeliest first. The end is last, because reading it can mean to decode a
+  /// whole compressed image.
+  static func places(in volume: Volume) -> [(sector: UInt64, sectorSize: UInt64)] {
+    // Those of optical discs before those of disks.
+    let sizes: [UInt64] = [2048, 512, 4096, 1024]
+    // Sector 512 has the only one of a disc that is still open.
+    let front = ([256, 512] as [UInt64]).flatMap { sector in
+      sizes.map { (sector: sector, sectorSize: $0) }
+    }
+    let end = sizes.flatMap { size in
+      let sectors = volume.size / size
+      return sectors > 257
+        ? [sectors - 1, sectors - 257].map { (sector: $0, sectorSize: size) } : []
+    }
+    return front + end
   }
 
-  private static func all(in volume: Volume, sectorSize: UInt64) -> [UDFAnchor] {
-    let sectors = volume.size / sectorSize
-    var places: [UInt64] = [256]
-    // The last sector; 256 before it; where a disc that is still open has its only one.
-    if sectors > 257 { places += [sectors - 1, sectors - 257, 512] }
-    var anchors: [UDFAnchor] = []
-    for (index, place) in places.enumerated() where !places[..<index].contains(place) {
-      guard place < sectors,
-        let reader = try? volume.reader(at: DiskOffset(place * sectorSize), count: 512),
-        let tag = UDFTag(reader), tag.kind == UDFTag.Kind.anchor, tag.location == place,
-        let main = try? UDFSequenceExtent(reader, at: 16),
-        let reserve = try? UDFSequenceExtent(reader, at: 24)
-      else { continue }
-      anchors.append(
-        UDFAnchor(
-          sectorSize: sectorSize, position: place * sectorSize, main: main, reserve: reserve))
-    }
-    return anchors
+  /// - Returns: nil where there is no anchor that says that it is here.
+  init?(_ volume: Volume, _ place: (sector: UInt64, sectorSize: UInt64)) {
+    let position = place.sector * place.sectorSize
+    guard let reader = try? volume.reader(at: DiskOffset(position), count: 512),
+      let tag = UDFTag(reader), tag.kind == UDFTag.Kind.anchor, tag.location == place.sector,
+      let main = try? UDFSequenceExtent(reader, at: 16),
+      let reserve = try? UDFSequenceExtent(reader, at: 24)
+    else { return nil }
+    sectorSize = place.sectorSize
+    self.position = position
+    self.main = main
+    self.reserve = reserve
   }
 }
 

@@ -32,7 +32,8 @@ final class UDFFileSystem: FileSystem {
     _ volume: Volume
   ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress)? {
     var failure: DiskError? = nil
-    for anchor in UDFAnchor.all(in: volume) {
+    for place in UDFAnchor.places(in: volume) {
+      guard let anchor = UDFAnchor(volume, place) else { continue }
       let bytes = UDFVolume(volume, sectorSize: anchor.sectorSize)
       let found: UDFDescriptorSequence
       do throws(DiskError) {
