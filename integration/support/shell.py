@@ -19,7 +19,7 @@ session: Session = None  # Made by conftest.py before any test is read.
 PACKAGES = {
     "7zz": "7zip", "dmg2img": "dmg2img",
     "blkid": "util-linux", "bzip2": "bzip2", "cc": "gcc", "debugfs": "e2fsprogs", "dosbox": "dosbox",
-    "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs", "gzip": "gzip", "lz4": "lz4",
+    "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs", "genisoimage": "genisoimage", "gzip": "gzip", "lz4": "lz4",
     "xz": "xz-utils", "zstd": "zstd",
     "fio": "fio", "losetup": "mount", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.fat": "dosfstools",
     "mkswap": "util-linux",

@@ -30,21 +30,11 @@ enum ISODate {
     let (year, month, day) = (fields[0], fields[1], fields[2])
     guard (1...12).contains(month), (1...31).contains(day) else { return nil }
     let seconds =
-      days(year, month, day) * 86_400 + fields[3] * 3600 + fields[4] * 60 + fields[5]
+      FileTime.days(year, month, day) * 86_400 + fields[3] * 3600 + fields[4] * 60 + fields[5]
     // Linux takes no zone outside 13 hours either: some writers leave garbage there.
     let quarters = Int(Int8(bitPattern: zone))
     let offset = (-52...52).contains(quarters) ? quarters * 900 : 0
     return FileTime(
       seconds: Int64(seconds - offset), nanoseconds: UInt32(hundredths) * 10_000_000)
-  }
-
-  /// Days from 1970-01-01 to a day of the Gregorian calendar.
-  private static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
-    // Years that start in March have their leap day last.
-    let year = month <= 2 ? year - 1 : year
-    let era = (year >= 0 ? year : year - 399) / 400
-    let yearOfEra = year - era * 400
-    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
   }
 }

@@ -17,6 +17,12 @@ extension FileSystemSignature {
     return nil
   }
 
+  /// Everything that the window holds, in the order of `find(in:)`, which gives the first.
+  static func all(in window: Window) -> [FileSystemSignature] {
+    let source = SignatureSource(window, goingFar: true)
+    return parsers.compactMap { (try? $0(source)) ?? nil }
+  }
+
   /// Errors are dropped, so their type does not matter here (and Swift 6.3.1 crashes on an array of
   /// functions with typed throws).
   private typealias Parser = @Sendable (SignatureSource) throws -> FileSystemSignature?
