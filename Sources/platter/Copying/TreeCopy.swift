@@ -36,7 +36,8 @@ struct TreeCopy {
         try copyFolder(item, attributes, to: target)
         return
       case .file:
-        if attributes.links > 1, let serial = attributes.serial {
+        if attributes.links > 1 {
+          let serial = attributes.serial ?? item.number
           if let first = copied[serial], target.link(to: first) { return }
           copied[serial] = path
         }
