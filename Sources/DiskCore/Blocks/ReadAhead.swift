@@ -4,8 +4,8 @@ internal import Synchronization
 ///
 /// It costs a look at a few numbers for a read that touched compressed blocks, and nothing for others.
 final class ReadAhead: Sendable {
-  /// A reader waits no longer for more than this, however fast it is.
-  private static let longestWindow = 8 << 20
+  /// Enough for two frames of 4 MiB to be decoded beside the one that is read.
+  private static let longestWindow = 16 << 20
   /// For how many blocks like it the cache must have room, for one to be decoded ahead.
   private static let leastResident = 4
 
@@ -20,8 +20,8 @@ final class ReadAhead: Sendable {
     self.blocks = blocks
     // What is ahead of a few readers must not push out what they have not read yet.
     streams = Mutex(
-      SequentialStreams(longestWindow: UInt64(min(Self.longestWindow, blocks.memory.forBlocks / 8)))
-    )
+      SequentialStreams(
+        longestWindow: UInt64(Self.longestWindow), room: UInt64(blocks.memory.forBlocks / 3)))
   }
 
   /// `range` of `disk` is being read, and some of it is compressed.

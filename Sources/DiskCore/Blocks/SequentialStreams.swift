@@ -17,14 +17,22 @@ struct SequentialStreams {
   static let most = 16
   /// Two requests of the kernel's usual read-ahead.
   static let slack: UInt64 = 256 << 10
+  /// A reader that has not read while so many others came is not counted any more.
+  static let recent: UInt64 = 128
   private static let firstWindow: UInt64 = 256 << 10
 
   private let longestWindow: UInt64
+  private let room: UInt64
   private var streams: [Stream] = []
   private var clock: UInt64 = 0
 
-  /// - Parameter longestWindow: how many bytes to be ahead of a reader, at most.
-  init(longestWindow: UInt64) { self.longestWindow = longestWindow }
+  /// - Parameters:
+  ///   - longestWindow: how many bytes to be ahead of a reader, at most.
+  ///   - room: the same of all of them together.
+  init(longestWindow: UInt64, room: UInt64 = .max) {
+    self.longestWindow = longestWindow
+    self.room = room
+  }
 
   /// A read of `range` has come.
   ///
@@ -46,7 +54,9 @@ struct SequentialStreams {
     stream.end = max(stream.end, range.upperBound)
     defer { streams[index] = stream }
     // As far ahead as it has come, so that a short run costs little.
-    let window = min(longestWindow, max(Self.firstWindow, stream.length))
+    let active = streams.count { $0.length > 0 && clock - $0.lastUse < Self.recent }
+    let window = min(
+      longestWindow, room / UInt64(max(1, active)), max(Self.firstWindow, stream.length))
     let target = stream.end + window
     let from = max(stream.ahead, stream.end)
     // Half a window at a time.
