@@ -51,9 +51,9 @@ internal import CZstd
       }
     }
     guard ZSTD_isError(left) == 0 else {
-      // Whoever goes on behind it begins with a frame.
+      // Whoever goes on behind it begins with a frame. What it wanted next stays: where a checksum was wrong,
+      // that is its length.
       _ = unsafe ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
-      hint = Self.frameStart
       switch ZSTD_getErrorCode(left) {
       case ZSTD_error_frameParameter_windowTooLarge: throw .tooLarge
       case ZSTD_error_checksum_wrong: throw .wrongChecksum
