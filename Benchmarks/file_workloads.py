@@ -10,7 +10,7 @@ from pathlib import Path
 import images
 from images import MIB
 from runner import Reading, Table
-from servers import Platter, Server, ServerFailed
+from servers import FuseISO, Platter, Server, ServerFailed
 
 FILES = 20_000
 LARGE = "large.bin"
@@ -24,18 +24,6 @@ class PlatterFiles(Platter):
 
     def pids(self):
         return Server.pids(self)
-
-
-class FuseISO(Server):
-    name = "fuseiso"
-    packages = {"fuseiso": "fuseiso", "fusermount": "fuse3"}
-    version_command = ["fuseiso", "-h"]
-
-    def command(self, image, point):
-        return ["fuseiso", "-n", image.path, point, "-f"]
-
-    def served(self, image, point):
-        return point / LARGE
 
 
 class Extractor(Server):
@@ -61,7 +49,7 @@ class Extractor(Server):
 
 
 def disc(work, is_small):
-    """An ISO 9660 disc with Rock Ridge: many small files in deep folders, and one large one."""
+    """A disc of ISO 9660 with Rock Ridge: many small files in deep folders, and one large one."""
     files, mebibytes = (1000, 64) if is_small else (FILES, 512)
     path = work / f"disc-{files}.iso"
     if not path.exists():
@@ -132,7 +120,7 @@ def files(field, runner, plan):
             yield Reading("sequential", contestant.label, sequential(path))
 
     runner.alternate(
-        field.contestants((platter, image), (FuseISO(), image)), plan.rounds, tables, take)
+        field.contestants((platter, image), (FuseISO(LARGE), image)), plan.rounds, tables, take)
     return {f"files {name}": table for name, table in tables.items()}
 
 
@@ -144,7 +132,7 @@ def extraction(field, runner, plan):
         (Extractor("xorriso", "xorriso",
                    ["xorriso", "-report_about", "WARNING", "-osirrox", "on", "-indev", "{image}",
                     "-extract", "/", "{folder}"]), image),
-        (Extractor("7z", "p7zip-full", ["7z", "x", "-y", "-o{folder}", "{image}"]), image)))
+        (Extractor("7zz", "7zip", ["7zz", "x", "-y", "-o{folder}", "{image}"]), image)))
 
     def take(contestant):
         folder = runner.new_directory()

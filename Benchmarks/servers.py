@@ -196,6 +196,23 @@ class NullServer(Server):
         return [self.program, *self.options, image.path, point]
 
 
+class FuseISO(Server):
+    name = "fuseiso"
+    packages = {"fuseiso": "fuseiso"}
+    version_command = ["fuseiso", "-h"]
+
+    def __init__(self, file=""):
+        """`file` is one that is on the disc, at its root."""
+        super().__init__()
+        self.file = file
+
+    def command(self, image, point):
+        return ["fuseiso", "-n", image.path, point, "-f"]
+
+    def served(self, image, point):
+        return point / self.file
+
+
 class QEMUExport(Server):
     name = "QEMU FUSE export"
     packages = {"qemu-storage-daemon": "qemu-utils"}

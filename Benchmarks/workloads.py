@@ -8,7 +8,7 @@ from pathlib import Path
 import images
 import measures
 from runner import Contestant, Table
-from servers import (NBDKit, NullServer, Platter, PlatterInfo, QCOWInfo, QCOWMount, QEMUExport,
+from servers import (FuseISO, NBDKit, NullServer, Platter, PlatterInfo, QCOWInfo, QCOWMount, QEMUExport,
                      QEMUInfo, RatarMount, RawFile, VHDMount, VMDKMount, XMount)
 
 # What Debian does not have; `make deps` puts it there.
@@ -29,7 +29,8 @@ class Field:
     def everyone(self):
         """One of each, for naming versions and what is missing."""
         return [Platter(self.platter), NullServer(self.null_server), QEMUExport(), NBDKit(),
-                XMount(), VHDMount(), VMDKMount(), QCOWMount(), RatarMount(self.python_peers)]
+                XMount(), VHDMount(), VMDKMount(), QCOWMount(), RatarMount(self.python_peers),
+                FuseISO()]
 
     def contestants(self, *entries):
         """From (server, image) or (server, image, label)."""
