@@ -5,12 +5,14 @@ import json
 import os
 import struct
 import subprocess
+import time
 import zlib
 
 import pytest
 
 from support.files import MIB, noise, read_at, write_at
-from support.shell import attempt, eventually, needs, refused, run, start
+from support.session import SOAK
+from support.shell import attempt, eventually, mounted, needs, refused, run, start
 from test_real_images import IMAGES
 
 # A sample: a container with a check, tables with sums, blocks with and without one, a chain of parts.
@@ -186,3 +188,19 @@ def test_every_layer(home):
     assert damage["layer"] == 1 and damage["kind"] == "unreadable"
     assert (damage["start"], damage["length"]) == (7 * 65536, 65536)
     assert damage["path"].endswith("base.qcow2") and damage["fileOffset"] == places[7]
+
+
+def test_damage_is_read_page_by_page(home):
+    """A file that is closed because a page of it is bad gives up what the kernel reads ahead: also what only
+    just came."""
+    name, _ = spoiled("zst")
+    end = time.monotonic() + (120 if SOAK else 4)
+    with mounted(name) as mnt:
+        size = os.stat(mnt / "disk").st_size
+        while time.monotonic() < end:
+            for at in range(0, size, 4096):
+                try:
+                    read_at(mnt / "disk", at, 512)
+                except OSError as error:
+                    assert error.errno == errno.EIO
+        assert json.loads((mnt / "status.json").read_text())["failedReads"] > 0

@@ -32,7 +32,10 @@ struct VolumeArguments: ParsableArguments {
   ///
   /// - Throws: as `OpenImage` and `PartitionTable.readableVolume`.
   func files(of path: String) throws(DiskError) -> FileTree {
-    let image = try reading.open(path)
+    var options = reading.options
+    // The file system says where its bytes are: a stream need not be decoded to its end for its size.
+    options.needsExactSize = false
+    let image = try OpenImage(path: path, options: options)
     let volume = try reading.table(of: image)
       .readableVolume(of: image.disk.whole, partition: partition)
     return FileTree(Volume(volume, options: inside.options))

@@ -54,7 +54,8 @@ extension FileServer {
     do throws(DiskError) {
       let window = try item.files.content(of: item.item)
       let opened = OpenFile(.window(window), isCached: cachesPages)
-      unsafe file.pointee.noflush = 1
+      // Who is killed on a long way closes its file: that is how we hear of it (`LongReads`).
+      unsafe file.pointee.noflush = window.disk.canBeFar ? 0 : 1
       unsafe file.pointee.direct_io = cachesPages ? 0 : 1
       unsafe file.pointee.keep_cache = isLasting ? 1 : 0
       let handle = opened.makeHandle()

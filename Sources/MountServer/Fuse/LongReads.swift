@@ -41,6 +41,7 @@ final class LongReads: Sendable {
     state.withLock { $0.reads[number] = read }
     // It can be interrupted already.
     handle.tellInterruption(as: number)
+    read.wasPrepared()
     DetachedThread.run { [self] in
       read.answer(body(read.waiter))
       let ended = state.withLock { state in
@@ -89,6 +90,8 @@ final class LongRead: @unchecked Sendable {
   let waiter = Waiter()
   let file: OpenFile
   private let number: UInt
+  /// Until it is prepared its request is still being touched, and must not be answered.
+  private let beginning = Mutex((isPrepared: false, isGivenUp: false))
   // Touched by who has turned this first.
   private let isAnswered = Atomic(false)
   private var request: FuseRequest?
@@ -102,7 +105,20 @@ final class LongRead: @unchecked Sendable {
   /// Nobody wants the answer.
   func giveUp() {
     waiter.leave()
-    answer(.failed(EINTR))
+    let isPrepared = beginning.withLock { beginning in
+      beginning.isGivenUp = true
+      return beginning.isPrepared
+    }
+    if isPrepared { answer(.failed(EINTR)) }
+  }
+
+  /// From now on it can be answered by anybody.
+  func wasPrepared() {
+    let isGivenUp = beginning.withLock { beginning in
+      beginning.isPrepared = true
+      return beginning.isGivenUp
+    }
+    if isGivenUp { answer(.failed(EINTR)) }
   }
 
   /// Once; later answers go nowhere.

@@ -12,6 +12,7 @@ struct TreeCopy {
 
   private(set) var failures = 0
   private let files: FileTree
+  private let title: String
   private var progress: Progress
   private var ancestors: [ItemID] = []
   /// Where the first name of each item with several was copied to.
@@ -19,12 +20,28 @@ struct TreeCopy {
 
   init(_ files: FileTree, title: String) {
     self.files = files
+    self.title = title
     progress = Progress(of: 0, title)
   }
 
   mutating func run(_ item: ItemID, to place: consuming CopyPlace) {
+    // Only for who sees it: it is a walk over everything.
+    if Terminal.errorsAreSeen { progress = Progress(of: size(of: item), title) }
     copy(item, into: place.folder.number, place.name, path: place.path)
     progress.end()
+  }
+
+  /// In bytes, of all files; what cannot be read is told when it is copied.
+  private mutating func size(of item: ItemID) -> UInt64 {
+    guard !ancestors.contains(item), ancestors.count < Self.deepest,
+      let attributes = try? files.attributes(of: item)
+    else { return 0 }
+    guard attributes.kind == .folder, let content = try? files.folder(item) else {
+      return attributes.kind == .file ? attributes.size : 0
+    }
+    ancestors.append(item)
+    defer { ancestors.removeLast() }
+    return content.entries.reduce(0) { $0 &+ size(of: $1.item) }
   }
 
   private mutating func copy(_ item: ItemID, into folder: CInt, _ name: [UInt8], path: String) {
