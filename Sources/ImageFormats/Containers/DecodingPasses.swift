@@ -126,7 +126,10 @@ final class DecodingPasses: Sendable {
         if let index { state.waiting.remove(at: index) }
         return index != nil
       }
-      if isOut { try Waiter.check() }
+      guard isOut else { continue }
+      try Waiter.check()
+      // Somebody else came for the same block meanwhile.
+      return .lookAgain
     }
     return waiter.turn.withLock { $0 }
   }
