@@ -4,18 +4,42 @@
 public struct ByteReader: Sendable {
   public enum ByteOrder: Sendable { case little, big }
 
-  public let bytes: [UInt8]
+  /// What is read, and around it whatever else it is a part of.
+  private let all: [UInt8]
+  /// Where in `all` its first byte is; `start + count` is at most `all.count`.
+  private let start: Int
+  public let count: Int
   public let path: String?
-  /// Where in the file (or disk) `bytes` starts.
+  /// Where in the file (or disk) its first byte is.
   public let base: UInt64
 
   public init(_ bytes: [UInt8], path: String? = nil, base: UInt64 = 0) {
-    self.bytes = bytes
+    self.init(all: bytes, start: 0, count: bytes.count, path: path, base: base)
+  }
+
+  private init(all: [UInt8], start: Int, count: Int, path: String?, base: UInt64) {
+    self.all = all
+    self.start = start
+    self.count = count
     self.path = path
     self.base = base
   }
 
-  public var count: Int { bytes.count }
+  public var bytes: [UInt8] {
+    count == all.count ? all : Array(all[start..<start + count])
+  }
+
+  /// A reader over a part of these bytes, which are not copied.
+  ///
+  /// - Parameter path: of the file that they are from; nil for the same as this reader's.
+  /// - Throws: `truncated` where it does not lie within them.
+  public func part(at offset: Int, count: Int, path: String? = nil) throws(DiskError) -> ByteReader
+  {
+    try check(offset, count)
+    return ByteReader(
+      all: all, start: start + offset, count: count, path: path ?? self.path,
+      base: base &+ UInt64(offset))
+  }
 
   /// The unsigned integer at `offset`.
   ///
@@ -28,7 +52,7 @@ public struct ByteReader: Sendable {
     var value: Value = 0
     for index in 0..<width {
       let place = order == .big ? index : width - 1 - index
-      value = (width == 1 ? 0 : value << 8) | Value(bytes[offset + place])
+      value = (width == 1 ? 0 : value << 8) | Value(all[start + offset + place])
     }
     return value
   }
@@ -44,12 +68,12 @@ public struct ByteReader: Sendable {
     let width = Value.bitWidth / 8
     let (total, overflow) = count.multipliedReportingOverflow(by: width)
     try check(offset, overflow ? -1 : total)
-    let raw = unsafe bytes.span.bytes
+    let raw = unsafe all.span.bytes
     return unsafe [Value](unsafeUninitializedCapacity: count) { values, used in
       for index in 0..<count {
         // In bounds: checked above for the whole run.
         let value = unsafe raw.unsafeLoadUnaligned(
-          fromUncheckedByteOffset: offset + index * width, as: Value.self)
+          fromUncheckedByteOffset: start + offset + index * width, as: Value.self)
         unsafe values.initializeElement(
           at: index, to: order == .big ? Value(bigEndian: value) : Value(littleEndian: value))
       }
@@ -71,18 +95,19 @@ public struct ByteReader: Sendable {
     try integer(at: offset, order)
   }
 
-  /// The bytes from `offset` on.
+  /// The bytes from `offset` on; their indices are nobody's offsets.
   ///
   /// - Throws: `truncated` where they do not lie within the bytes.
   public func slice(at offset: Int, count: Int) throws(DiskError) -> ArraySlice<UInt8> {
     try check(offset, count)
-    return bytes[offset..<offset + count]
+    return all[start + offset..<start + offset + count]
   }
 
   /// Whether `expected` stands at `offset`; false where that is outside the bytes.
   public func matches(_ expected: [UInt8], at offset: Int) -> Bool {
     guard offset >= 0, offset <= count, expected.count <= count - offset else { return false }
-    return bytes[offset..<offset + expected.count].elementsEqual(expected)
+    let first = start + offset
+    return all[first..<first + expected.count].elementsEqual(expected)
   }
 
   /// Whether the ASCII text `expected` stands at `offset`.

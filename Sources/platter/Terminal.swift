@@ -83,7 +83,9 @@ func tableText(_ rows: [[String]], right: Set<Int> = []) -> String {
 }
 
 func withoutTrailingSpaces(_ line: String) -> String {
-  String(line.reversed().drop { $0 == " " }.reversed())
+  var line = line
+  while line.last == " " { line.removeLast() }
+  return line
 }
 
 /// Standard output in large pieces, for what is long and made line by line.

@@ -22,7 +22,7 @@ struct ArbitraryAttributes {
   ) throws(DiskError) -> [ExtendedAttribute] {
     var found = ArbitraryAttributes()
     try area.forEachEntry(of: record, skipping: isRoot ? 0 : nil) { (entry) throws(DiskError) in
-      if entry.signature == "AL" { found.content += try entry.rest(from: 5) }
+      if entry.signature == .arbitrary { found.content += try entry.rest(from: 5) }
     }
     let components = try found.components(record)
     var attributes: [ExtendedAttribute] = []

@@ -29,12 +29,13 @@ struct ISODirectory {
     var damage: DiskError? = nil
     while place < end {
       do throws(DiskError) {
-        if try volume.reader(at: place, count: 1).u8(at: 0) == 0 {
+        let sector = try volume.restOfSector(at: place)
+        if try sector.u8(at: 0) == 0 {
           // Nothing more fits in here.
           place = behind(place, volume.blockSize)
           continue
         }
-        let record = try ISODirectoryRecord(at: place, volume)
+        let record = try ISODirectoryRecord(startOf: sector, volume)
         guard visit(record) else { return }
         place += UInt64(record.length)
       } catch {

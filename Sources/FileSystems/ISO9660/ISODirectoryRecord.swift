@@ -36,19 +36,26 @@ struct ISODirectoryRecord {
   ///
   /// - Throws: `malformed` where there is none or it reaches past its sector.
   init(at position: UInt64, _ volume: ISOVolume) throws(DiskError) {
-    let length = Int(try volume.reader(at: position, count: 1).u8(at: 0))
+    try self.init(startOf: try volume.restOfSector(at: position), volume)
+  }
+
+  /// The record that the rest of a sector starts with.
+  ///
+  /// - Throws: as the other one.
+  init(startOf sector: ByteReader, _ volume: ISOVolume) throws(DiskError) {
+    let position = sector.base
+    let length = Int(try sector.u8(at: 0))
     guard length > Self.fixedPart else {
       throw volume.failure(
         .malformed, "a directory record of \(length) bytes; there must be at least 34", position)
     }
-    let room = ISOVolume.sectorSize - position % ISOVolume.sectorSize
-    guard length <= room else {
+    guard length <= sector.count else {
       throw volume.failure(
         .malformed,
-        "a directory record of \(length) bytes reaches past its sector, of which \(room) are left",
-        position)
+        "a directory record of \(length) bytes reaches past its sector, of which \(sector.count) are "
+          + "left", position)
     }
-    try self.init(try volume.reader(at: position, count: length), volume)
+    try self.init(try sector.part(at: 0, count: length), volume)
   }
 
   /// A folder's record of itself, which its extent starts with.

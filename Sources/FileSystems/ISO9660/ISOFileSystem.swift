@@ -185,6 +185,10 @@ final class ISOFileSystem: FileSystem {
     return try ZisofsContent(stored, zisofs, volume.volume)
   }
 
+  var attributeNameSpaces: [String] {
+    if case .rockRidge = names { ["user."] } else { [] }
+  }
+
   func extendedAttributes(of item: ItemID) throws(DiskError) -> [ExtendedAttribute] {
     guard case .rockRidge(let area) = names, boot?.attributes(of: item) == nil else { return [] }
     let record = try ISODirectoryRecord(at: item.number, volume)

@@ -16,15 +16,19 @@ final class ISOVolume: Sendable {
   let volume: Volume
   /// 512, 1,024 or 2,048 bytes.
   let blockSize: UInt64
+  private let path: String
   private let pages: LoadCache<UInt64, ByteReader>
 
   init(_ volume: Volume, blockSize: UInt64) {
     self.volume = volume
     self.blockSize = blockSize
-    pages = LoadCache(capacity: Self.keptPages) { (index) throws(DiskError) in
+    path = volume.storage.path
+    pages = LoadCache(capacity: Self.keptPages) { [path] (index) throws(DiskError) in
       let start = index * Self.pageSize
-      return try volume.reader(
-        at: DiskOffset(start), count: Int(min(Self.pageSize, volume.size - start)))
+      return ByteReader(
+        try volume.window.bytes(
+          at: DiskOffset(start), count: Int(min(Self.pageSize, volume.size - start))),
+        path: path, base: start)
     }
   }
 
@@ -43,12 +47,21 @@ final class ISOVolume: Sendable {
     // A bad sector fails only what is in it, not its whole page.
     if count <= Int(Self.pageSize) - within,
       let page = try? pages.value(of: position / Self.pageSize),
-      let slice = try? page.slice(at: within, count: count)
+      let part = try? page.part(at: within, count: count)
     {
-      return ByteReader(Array(slice), path: volume.storage.path, base: position)
+      return part
     }
-    let bytes = try volume.reader(at: DiskOffset(position), count: count).bytes
-    return ByteReader(bytes, path: volume.storage.path, base: position)
+    return ByteReader(
+      try volume.window.bytes(at: DiskOffset(position), count: count), path: path, base: position)
+  }
+
+  /// A reader from `position` on to the end of its sector, or of the volume.
+  ///
+  /// - Throws: `truncated` where the volume ends before.
+  func restOfSector(at position: UInt64) throws(DiskError) -> ByteReader {
+    let left = Self.sectorSize - position % Self.sectorSize
+    return try reader(
+      at: position, count: Int(max(1, min(left, volume.size - min(position, volume.size)))))
   }
 
   func failure(_ kind: DiskError.Kind, _ message: String, _ position: UInt64) -> DiskError {

@@ -28,11 +28,11 @@ enum RockRidge {
     // What was found before damage counts.
     try? area.forEachEntry(of: record, skipping: start) { (entry) throws(DiskError) in
       switch entry.signature {
-      case "ER":
+      case .extensions:
         let count = Int(try entry.reader.u8(at: 4))
         let name = try entry.reader.text(at: 8, count: count)
         isUsed = isUsed || identifiers.contains(name)
-      case "PX", "RR": isUsed = true
+      case .attributes, .rockRidge: isUsed = true
       default: break
       }
     }
@@ -89,18 +89,18 @@ struct RockRidgeEntry {
 
   private mutating func take(_ entry: SystemUseEntry) throws(DiskError) {
     switch entry.signature {
-    case "NM": try takeName(entry)
-    case "PX": try takeAttributes(entry)
-    case "PN": try takeDevice(entry)
-    case "TF": try times.take(entry)
-    case "SL":
+    case .name: try takeName(entry)
+    case .attributes: try takeAttributes(entry)
+    case .device: try takeDevice(entry)
+    case .times: try times.take(entry)
+    case .link:
       var link = self.link ?? RockRidgeLink()
       try link.take(entry)
       self.link = link
-    case "CL": childBlock = try entry.number(at: 4)
-    case "RE": isRelocated = true
-    case "SF": sparse = try SparseFile(entry)
-    case "ZF", "Z2": zisofs = try ZisofsEntry(entry)
+    case .child: childBlock = try entry.number(at: 4)
+    case .relocated: isRelocated = true
+    case .sparse: sparse = try SparseFile(entry)
+    case .zisofs, .zisofs2: zisofs = try ZisofsEntry(entry)
     default: break
     }
   }

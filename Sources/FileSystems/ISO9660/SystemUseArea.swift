@@ -1,9 +1,48 @@
 internal import DiskCore
 
+/// The two letters that an entry of a System Use Area begins with, as one number, the first letter high:
+/// they are compared for each entry of each file of a disc.
+enum SystemUseSignature: UInt16 {
+  // SUSP 1.12, 5.
+  /// CE
+  case continuation = 0x4345
+  /// ST
+  case terminator = 0x5354
+  /// ER
+  case extensions = 0x4552
+  // RRIP 1.12, 4.1; `RR` is in 1.09.
+  /// RR
+  case rockRidge = 0x5252
+  /// PX
+  case attributes = 0x5058
+  /// PN
+  case device = 0x504E
+  /// SL
+  case link = 0x534C
+  /// NM
+  case name = 0x4E4D
+  /// CL
+  case child = 0x434C
+  /// RE
+  case relocated = 0x5245
+  /// TF
+  case times = 0x5446
+  /// SF
+  case sparse = 0x5346
+  // zisofs and zisofs2.
+  /// ZF
+  case zisofs = 0x5A46
+  /// Z2
+  case zisofs2 = 0x5A32
+  // Arbitrary Attribute Interchange Protocol 2.0.
+  /// AL
+  case arbitrary = 0x414C
+}
+
 /// One entry of a System Use Area (SUSP 1.12, 4).
 struct SystemUseEntry {
-  /// Its two letters: `NM`, `PX`.
-  let signature: String
+  /// Nil for what is not read.
+  let signature: SystemUseSignature?
   let version: UInt8
   /// All of it; the first four bytes are signature, length and version.
   let reader: ByteReader
@@ -42,9 +81,7 @@ struct SystemUseArea {
     let start = record.systemUseStart + (skipped ?? skippedBytes)
     guard start < record.length else { return }
     var continuation = try visitArea(
-      ByteReader(
-        Array(try record.reader.slice(at: start, count: record.length - start)),
-        path: record.reader.path, base: record.position + UInt64(start)), visit)
+      try record.reader.part(at: start, count: record.length - start), visit)
     var seen: Set<UInt64> = []
     var bytes = 0
     while let area = continuation, goOn() {
@@ -85,14 +122,11 @@ struct SystemUseArea {
           area.base + UInt64(place))
       }
       let entry = SystemUseEntry(
-        signature: String(decoding: try area.slice(at: place, count: 2), as: UTF8.self),
-        version: try area.u8(at: place + 3),
-        reader: ByteReader(
-          Array(try area.slice(at: place, count: length)), path: area.path,
-          base: area.base + UInt64(place)))
+        signature: SystemUseSignature(rawValue: try area.u16(at: place, .big)),
+        version: try area.u8(at: place + 3), reader: try area.part(at: place, count: length))
       switch entry.signature {
-      case "ST": return continuation
-      case "CE": continuation = try self.continuation(entry)
+      case .terminator: return continuation
+      case .continuation: continuation = try self.continuation(entry)
       default: try visit(entry)
       }
       place += length

@@ -38,12 +38,16 @@ public protocol FileSystem: AnyObject, Sendable {
   /// Where a file's bytes are.
   func content(of file: ItemID) throws(DiskError) -> any FileContent
 
+  /// What the names of extended attributes here can begin with: `user.`.
+  var attributeNameSpaces: [String] { get }
+
   /// Extended attributes, with the name space in front: `user.comment`. Empty where there are none.
   func extendedAttributes(of item: ItemID) throws(DiskError) -> [ExtendedAttribute]
 }
 
 extension FileSystem {
   public func lookupKey(of name: FileName) -> FileName { name }
+  public var attributeNameSpaces: [String] { [] }
   public func extendedAttributes(of item: ItemID) throws(DiskError) -> [ExtendedAttribute] { [] }
 }
 

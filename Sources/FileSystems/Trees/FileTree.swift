@@ -85,6 +85,11 @@ public final class FileTree: Sendable {
     try fileSystem().target(of: link)
   }
 
+  /// Whether anything here can have an extended attribute of this name.
+  public func canHaveAttribute(_ name: String) throws(DiskError) -> Bool {
+    try fileSystem().attributeNameSpaces.contains { name.hasPrefix($0) }
+  }
+
   public func extendedAttributes(of item: ItemID) throws(DiskError) -> [ExtendedAttribute] {
     try fileSystem().extendedAttributes(of: item)
   }

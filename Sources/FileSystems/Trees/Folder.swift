@@ -22,12 +22,13 @@ public struct Folder: Sendable {
       try fileSystem.forEachEntry(of: folder) { stored in
         var name = Self.presentable(stored.name)
         // The same name again: that happens in damaged folders only.
-        while places[fileSystem.lookupKey(of: name)] != nil {
+        while let taken = places.updateValue(entries.count, forKey: fileSystem.lookupKey(of: name))
+        {
+          places[fileSystem.lookupKey(of: name)] = taken
           let count = namesakes[stored.name, default: 1] + 1
           namesakes[stored.name] = count
           name = Self.presentable(stored.name, ending: "~\(count)")
         }
-        places[fileSystem.lookupKey(of: name)] = entries.count
         entries.append(FolderEntry(name, stored.item, stored.kind))
         return entries.count <= Self.mostEntries
       }
@@ -43,9 +44,17 @@ public struct Folder: Sendable {
   /// The entry whose name has this key; see `FileSystem.lookupKey(of:)`.
   func entry(withKey key: FileName) -> FolderEntry? { places[key].map { entries[$0] } }
 
+  private static func isPresentable(_ name: [UInt8]) -> Bool {
+    guard !name.isEmpty, name.count <= longestName, name != [0x2E], name != [0x2E, 0x2E] else {
+      return false
+    }
+    return !name.contains { $0 == 0 || $0 == 0x2F }
+  }
+
   /// `name` as Linux can show it: what cannot be in a name is written `\xNN`, and what is too long ends
   /// earlier.
   private static func presentable(_ name: FileName, ending: String = "") -> FileName {
+    if ending.isEmpty, isPresentable(name.bytes) { return name }
     var bytes: [UInt8] = []
     let isDots = name.bytes == [0x2E] || name.bytes == [0x2E, 0x2E]
     bytes.reserveCapacity(name.bytes.count)

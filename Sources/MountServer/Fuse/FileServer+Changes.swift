@@ -68,7 +68,8 @@ extension FileServer {
 
   /// One of the holders of a handle has closed it: a partition table that was written is looked at.
   func flush(_ file: OpenFile?, _ request: consuming FuseRequest) {
-    guard let file else { return request.reply(errno: 0) }
+    // Not opened, so nobody needs to know that it is closed: the kernel need not say so again.
+    guard let file else { return request.reply(errno: ENOSYS) }
     longReads.closed(file)
     let gaps = file.takeGaps()
     if let view = file.view, case .window(let window) = file.content, !gaps.isEmpty {

@@ -11,6 +11,7 @@ extension FileServer {
       guard let found = try folder.files.lookUp(name, in: folder.item) else {
         return request.reply(errno: ENOENT)
       }
+      if found.kind != .folder { listingHabits.didLookAtFile() }
       request.reply(entry: try entry(of: folder.child(found.item)))
     } catch {
       fail(request, error)
@@ -51,6 +52,9 @@ extension FileServer {
     guard unsafe file.pointee.flags & O_ACCMODE == O_RDONLY else {
       return request.reply(errno: EROFS)
     }
+    if isLasting, isCertain(), cachesPages, unopened.skipsFiles {
+      return request.reply(errno: ENOSYS)
+    }
     do throws(DiskError) {
       let window = try item.files.content(of: item.item)
       let opened = OpenFile(.window(window), isCached: cachesPages)
@@ -70,13 +74,15 @@ extension FileServer {
   func openFolder(
     _ id: UInt64, _ file: UnsafeMutablePointer<fuse_file_info>, _ request: consuming FuseRequest
   ) {
+    // Where no folder can change, the kernel need not say that it opens and closes one, which is half of the
+    // requests of a walk through a tree. From this answer on it does not.
+    if isLasting, isCertain(), unopened.skipsFolders { return request.reply(errno: ENOSYS) }
     do throws(DiskError) {
-      guard let item = tree.item(id) else {
+      guard let opened = try folder(id) else {
         unsafe file.pointee.fh = 0
         _ = unsafe request.reply(opened: file)
         return
       }
-      let opened = OpenFolder(item, try item.files.folder(item.item))
       unsafe file.pointee.cache_readdir = isLasting ? 1 : 0
       unsafe file.pointee.keep_cache = isLasting ? 1 : 0
       let handle = opened.makeHandle()
@@ -85,6 +91,12 @@ extension FileServer {
     } catch {
       fail(request, error)
     }
+  }
+
+  /// The folder that a listing is of, where the kernel said nothing of opening it; nil for the tree's own.
+  func folder(_ id: UInt64) throws(DiskError) -> OpenFolder? {
+    guard let item = tree.item(id) else { return nil }
+    return OpenFolder(item, try item.files.folder(item.item))
   }
 
   /// - Parameter looksUp: whether to say of each entry what a look-up would.
@@ -104,9 +116,12 @@ extension FileServer {
         return name
       }
     }
+    let tellsOfFiles = listingHabits.wantsFiles(entries: entries.count)
     request.reply(lookedUpFrom: position, size: size) { position, found in
       guard let name = folder.name(at: position) else { return nil }
-      if position >= 2, let known = try? entry(of: folder.item.child(entries[position - 2].item)) {
+      if position >= 2, tellsOfFiles || entries[position - 2].kind == .folder,
+        let known = try? entry(of: folder.item.child(entries[position - 2].item))
+      {
         found = known
       } else {
         found.attr = folder.kindAndNumber(at: position)
@@ -123,6 +138,11 @@ extension FileServer {
   ) {
     do throws(DiskError) {
       guard let item = tree.item(id) else { return request.reply(errno: EOPNOTSUPP) }
+      // `ls -l` wants an access control list and a capability of each file. Told that there can be none, it
+      // asks once for all; told that this file has none, for each.
+      if let name, !(try item.files.canHaveAttribute(name)) {
+        return request.reply(errno: EOPNOTSUPP)
+      }
       let all = try item.files.extendedAttributes(of: item.item)
       let answer: [UInt8]
       if let name {

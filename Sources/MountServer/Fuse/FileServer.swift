@@ -22,8 +22,10 @@ final class FileServer: Sendable {
   private let cache: MountRequest.Cache
   /// Whether another program may be changing the image: then nothing is kept from one open to the next.
   private let isShared: Bool
-  private let isCertain: @Sendable () -> Bool
+  let isCertain: @Sendable () -> Bool
   private let started: @Sendable () -> Void
+  let unopened: UnopenedFiles
+  let listingHabits = ListingHabits()
 
   /// - Parameters:
   ///   - single: the mount itself, of a writable mount in a regular file's place.
@@ -46,6 +48,7 @@ final class FileServer: Sendable {
     self.isCertain = isCertain
     self.contentChanged = contentChanged
     self.started = started
+    unopened = UnopenedFiles(tree)
     let changes = ViewChanges(activity: activity)
     self.changes = changes
     // Without the page cache there is nothing to collect writes in.
@@ -80,6 +83,9 @@ final class FileServer: Sendable {
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE
       | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC
     connection.want &= ~UInt32(unwanted)
+    unopened.hear(
+      canSkipFiles: connection.capable & UInt32(FUSE_CAP_NO_OPEN_SUPPORT) != 0,
+      canSkipFolders: connection.capable & UInt32(FUSE_CAP_NO_OPENDIR_SUPPORT) != 0)
     guard let single else { return started() }
     connection.want |= connection.capable & UInt32(FUSE_CAP_WRITEBACK_CACHE)
     single.prepare(then: started)
@@ -187,8 +193,27 @@ final class FileServer: Sendable {
 
   /// The read path: from here to the disk's engine and the storage, on this thread, in this
   /// thread's buffer; on a thread of its own where a decoder has a long way to go.
-  func read(_ file: OpenFile?, size: Int, offset: off_t, _ request: consuming FuseRequest) {
-    guard let file, offset >= 0 else { return request.reply(errno: EINVAL) }
+  ///
+  /// - Parameter opened: nil where the kernel did not say that it opens the file `id`.
+  func read(
+    _ opened: OpenFile?, of id: UInt64, size: Int, offset: off_t,
+    _ request: consuming FuseRequest
+  ) {
+    guard offset >= 0 else { return request.reply(errno: EINVAL) }
+    do throws(DiskError) {
+      read(try file(opened, id), size: size, offset: offset, request)
+    } catch {
+      fail(request, error)
+    }
+  }
+
+  private func file(_ opened: OpenFile?, _ id: UInt64) throws(DiskError) -> OpenFile {
+    if let opened { opened } else { try unopened.file(id) }
+  }
+
+  private func read(
+    _ file: OpenFile, size: Int, offset: off_t, _ request: consuming FuseRequest
+  ) {
     let start = DiskOffset(UInt64(offset))
     if case .text(let text) = file.content {
       return request.reply(
@@ -273,10 +298,13 @@ final class FileServer: Sendable {
   func entries(
     of id: UInt64, from position: Int, size: Int, looksUp: Bool, _ request: consuming FuseRequest
   ) {
-    guard let directory = tree.node(id), case .directory(let list) = directory.content else {
-      return request.reply(errno: ENOTDIR)
-    }
     do throws(DiskError) {
+      if let folder = try folder(id) {
+        return entries(of: folder, from: position, size: size, looksUp: looksUp, request)
+      }
+      guard let directory = tree.node(id), case .directory(let list) = directory.content else {
+        return request.reply(errno: ENOTDIR)
+      }
       let entries = try list.get()
       let next = { [tree, owner] (position: Int, status: inout stat) -> FileName? in
         switch position {
@@ -304,22 +332,23 @@ final class FileServer: Sendable {
 
   /// `SEEK_DATA` and `SEEK_HOLE`; the kernel does the rest itself.
   func seek(
-    _ file: OpenFile?, offset: off_t, whence: CInt, _ request: consuming FuseRequest
+    _ opened: OpenFile?, of id: UInt64, offset: off_t, whence: CInt,
+    _ request: consuming FuseRequest
   ) {
-    guard let window = file?.window, offset >= 0 else {
-      return request.reply(errno: EINVAL)
-    }
-    let start = DiskOffset(UInt64(offset))
-    guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
-    // Of a single view the kernel can hold data where we see a hole.
-    if single != nil, !writing.isEmpty {
-      switch whence {
-      case SeekWhence.data: return request.reply(position: offset)
-      case SeekWhence.hole: return request.reply(position: off_t(window.size))
-      default: return request.reply(errno: EINVAL)
-      }
-    }
     do throws(DiskError) {
+      guard let window = try file(opened, id).window, offset >= 0 else {
+        return request.reply(errno: EINVAL)
+      }
+      let start = DiskOffset(UInt64(offset))
+      guard start.bytes < window.size else { return request.reply(errno: ENXIO) }
+      // Of a single view the kernel can hold data where we see a hole.
+      if single != nil, !writing.isEmpty {
+        switch whence {
+        case SeekWhence.data: return request.reply(position: offset)
+        case SeekWhence.hole: return request.reply(position: off_t(window.size))
+        default: return request.reply(errno: EINVAL)
+        }
+      }
       switch whence {
       case SeekWhence.data:
         guard let data = try window.nextData(from: start) else {

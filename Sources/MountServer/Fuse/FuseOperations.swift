@@ -40,12 +40,12 @@ enum FuseOperations {
       let server = request.server
       unsafe server.open(node, file, request)
     }
-    unsafe table.read = { raw, _, size, offset, file in
+    unsafe table.read = { raw, node, size, offset, file in
       guard let raw = unsafe raw, let file = unsafe file else { return }
       let request = unsafe FuseRequest(raw)
       let server = request.server
       unsafe server.read(
-        OpenFile.of(handle: file.pointee.fh), size: size, offset: offset, request)
+        OpenFile.of(handle: file.pointee.fh), of: node, size: size, offset: offset, request)
     }
     unsafe table.release = { raw, _, file in
       guard let raw = unsafe raw, let file = unsafe file else { return }
@@ -53,12 +53,12 @@ enum FuseOperations {
       let server = request.server
       unsafe server.release(file.pointee.fh, request)
     }
-    unsafe table.lseek = { raw, _, offset, whence, file in
+    unsafe table.lseek = { raw, node, offset, whence, file in
       guard let raw = unsafe raw, let file = unsafe file else { return }
       let request = unsafe FuseRequest(raw)
       let server = request.server
       unsafe server.seek(
-        OpenFile.of(handle: file.pointee.fh), offset: offset, whence: whence, request)
+        OpenFile.of(handle: file.pointee.fh), of: node, offset: offset, whence: whence, request)
     }
     unsafe table.statfs = { raw, _ in
       guard let raw = unsafe raw else { return }
