@@ -1,30 +1,36 @@
-internal import Dispatch
-internal import Synchronization
+public import Dispatch
+public import Synchronization
 
 /// A value that is made when it is first asked for, once, however many threads ask.
 ///
 /// Making it is usually I/O, so no lock is held meanwhile: the first caller makes it, the others
 /// wait for that one. A failure goes to everyone who waited; the next caller tries again.
+///
+/// Inlinable, as `LoadCache`: other modules' values come from the heart of their loops, where code that is
+/// not specialised looks up the metadata of its types each time.
 public final class Lazy<Value: Sendable>: Sendable {
-  private enum State: Sendable {
+  @usableFromInline enum State: Sendable {
     case absent
     case making(Attempt)
     case made(Value)
   }
 
   /// One try at making the value, and the place where others wait for its end.
-  private final class Attempt: Sendable {
-    let done = DispatchGroup()
-    let failure = Mutex<DiskError?>(nil)
+  @usableFromInline final class Attempt: Sendable {
+    @usableFromInline let done = DispatchGroup()
+    @usableFromInline let failure = Mutex<DiskError?>(nil)
+    @inlinable init() {}
   }
 
-  private let state = Mutex<State>(.absent)
-  private let make: @Sendable () throws(DiskError) -> Value
+  @usableFromInline let state = Mutex<State>(.absent)
+  @usableFromInline let make: @Sendable () throws(DiskError) -> Value
 
-  public init(_ make: @escaping @Sendable () throws(DiskError) -> Value) { self.make = make }
+  @inlinable public init(_ make: @escaping @Sendable () throws(DiskError) -> Value) {
+    self.make = make
+  }
 
   /// The value; blocks while another thread makes it.
-  public func get() throws(DiskError) -> Value {
+  @inlinable public func get() throws(DiskError) -> Value {
     while true {
       let (seen, mine) = state.withLock { state -> (State, Bool) in
         guard case .absent = state else { return (state, false) }
@@ -44,7 +50,7 @@ public final class Lazy<Value: Sendable>: Sendable {
     }
   }
 
-  private func fulfil(_ attempt: Attempt) throws(DiskError) -> Value {
+  @inlinable func fulfil(_ attempt: Attempt) throws(DiskError) -> Value {
     defer { attempt.done.leave() }
     do throws(DiskError) {
       let value = try make()

@@ -1,4 +1,4 @@
-internal import Synchronization
+public import Synchronization
 
 /// Values that are loaded when first asked for and kept while there is room: pages of tables,
 /// decoded blocks.
@@ -6,24 +6,25 @@ internal import Synchronization
 /// Loading is I/O, so no lock is held meanwhile, and it happens once however many threads ask
 /// (`Lazy`). What was loaded first goes first.
 public final class LoadCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-  private struct Resident: Sendable {
-    var slots: [Key: Lazy<Value>] = [:]
+  @usableFromInline struct Resident: Sendable {
+    @inlinable init() {}
+    @usableFromInline var slots: [Key: Lazy<Value>] = [:]
     /// In the order they came; those before `oldest` are gone already.
-    var order: [Key] = []
-    var oldest = 0
-    var cost = 0
+    @usableFromInline var order: [Key] = []
+    @usableFromInline var oldest = 0
+    @usableFromInline var cost = 0
   }
 
-  private let capacity: Int
-  private let cost: @Sendable (Key) -> Int
-  private let load: @Sendable (Key) throws(DiskError) -> Value
-  private let resident = Mutex(Resident())
+  @usableFromInline let capacity: Int
+  @usableFromInline let cost: @Sendable (Key) -> Int
+  @usableFromInline let load: @Sendable (Key) throws(DiskError) -> Value
+  @usableFromInline let resident = Mutex(Resident())
 
   /// - Parameters:
   ///   - capacity: what the values that are kept may cost together; one value is always kept.
   ///   - cost: what a value takes, known before it is loaded; in the unit of `capacity`.
   ///   - load: makes the value of a key.
-  public init(
+  @inlinable public init(
     capacity: Int, cost: @escaping @Sendable (Key) -> Int = { _ in 1 },
     load: @escaping @Sendable (Key) throws(DiskError) -> Value
   ) {
@@ -35,9 +36,9 @@ public final class LoadCache<Key: Hashable & Sendable, Value: Sendable>: Sendabl
   /// The value of `key`; blocks while another thread loads it.
   ///
   /// - Throws: what loading it throws, to everybody who waited; the next caller tries again.
-  public func value(of key: Key) throws(DiskError) -> Value { try slot(of: key).get() }
+  @inlinable public func value(of key: Key) throws(DiskError) -> Value { try slot(of: key).get() }
 
-  private func slot(of key: Key) -> Lazy<Value> {
+  @inlinable func slot(of key: Key) -> Lazy<Value> {
     resident.withLock { resident in
       if let slot = resident.slots[key] { return slot }
       let slot = Lazy { [load] () throws(DiskError) -> Value in try load(key) }
