@@ -14,6 +14,16 @@ platter_fuse_session_new(const struct fuse_lowlevel_ops *operations, void *owner
 	return fuse_session_new(&args, operations, sizeof(*operations), owner);
 }
 
+// FUSE_BUFVEC_INIT is a macro, and struct fuse_bufvec ends in an array.
+static inline int platter_fuse_notify_store(struct fuse_session *session, fuse_ino_t node,
+					    const void *bytes, size_t count)
+{
+	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(count);
+
+	buffer.buf[0].mem = (void *)bytes;
+	return fuse_lowlevel_notify_store(session, node, 0, &buffer, 0);
+}
+
 // The number of threads that serve at once is libfuse's own default of 10.
 static inline int platter_fuse_session_loop(struct fuse_session *session)
 {

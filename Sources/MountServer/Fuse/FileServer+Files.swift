@@ -105,6 +105,7 @@ extension FileServer {
     _ request: consuming FuseRequest
   ) {
     let entries = folder.content.entries
+    if position == 0, readsFilesAhead { filesAhead.wasListed(folder) }
     // `.` and `..` are the kernel's business; it wants to see their names.
     if position >= entries.count + 2, let damage = folder.content.damage {
       return fail(request, damage)

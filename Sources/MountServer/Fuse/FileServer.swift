@@ -26,6 +26,7 @@ final class FileServer: Sendable {
   private let started: @Sendable () -> Void
   let unopened: UnopenedFiles
   let listingHabits = ListingHabits()
+  let filesAhead: FilesAhead
 
   /// - Parameters:
   ///   - single: the mount itself, of a writable mount in a regular file's place.
@@ -51,6 +52,7 @@ final class FileServer: Sendable {
     unopened = UnopenedFiles(tree)
     let changes = ViewChanges(activity: activity)
     self.changes = changes
+    filesAhead = FilesAhead(kernel: changes.kernel, activity: activity)
     // Without the page cache there is nothing to collect writes in.
     self.single =
       cache == .none
@@ -73,6 +75,9 @@ final class FileServer: Sendable {
 
   /// Whether what the kernel knows stays true for as long as the mount lives.
   var isLasting: Bool { !owner.isWritable && !isShared }
+
+  /// Whether the kernel keeps the pages of files, whoever opens them, and nothing is far.
+  var readsFilesAhead: Bool { isLasting && cachesPages && isCertain() }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
@@ -202,6 +207,7 @@ final class FileServer: Sendable {
     guard offset >= 0 else { return request.reply(errno: EINVAL) }
     do throws(DiskError) {
       read(try file(opened, id), size: size, offset: offset, request)
+      if offset == 0, readsFilesAhead { filesAhead.wasRead(id) }
     } catch {
       fail(request, error)
     }

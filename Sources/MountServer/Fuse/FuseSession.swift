@@ -19,7 +19,10 @@ enum FuseSession {
     }
     defer { unsafe fuse_session_destroy(session) }
     unsafe server.changes.kernel.attach(session)
-    defer { server.changes.finish() }
+    defer {
+      server.changes.finish()
+      server.filesAhead.finish()
+    }
     // Before that: they hold pages, and requests of the session.
     defer { server.longReads.finish() }
     // From here on libfuse closes it.

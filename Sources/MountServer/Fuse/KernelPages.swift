@@ -27,6 +27,19 @@ internal import Synchronization
   /// Size, times and the like.
   func forgetAttributes(of node: UInt64) { drop(node, from: -1, count: 0) }
 
+  /// Gives all bytes of a file that nobody can change, before they are asked for. Waits for pages that are being read,
+  /// so never to be called on a thread that serves requests.
+  ///
+  /// - Returns: whether the kernel took them: it does not where it does not know the file (yet).
+  func give(_ bytes: [UInt8], of node: UInt64) -> Bool {
+    guard
+      let session = unsafe OpaquePointer(bitPattern: session.load(ordering: .acquiring))
+    else { return false }
+    return unsafe bytes.withUnsafeBytes { bytes in
+      unsafe platter_fuse_notify_store(session, node, bytes.baseAddress, bytes.count) == 0
+    }
+  }
+
   private func drop(_ node: UInt64, from start: Int, count: Int) {
     guard
       let session = unsafe OpaquePointer(bitPattern: session.load(ordering: .acquiring))
