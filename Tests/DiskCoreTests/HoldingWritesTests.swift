@@ -16,7 +16,7 @@ import Testing
   }
 
   /// Writers who never pause, and as many holds in a row as the test waits for: inside, nothing moves.
-  @Test(.timeLimit(.minutes(1))) func nothingChangesMeanwhile() throws {
+  @Test(.timeLimit(.minutes(10))) func nothingChangesMeanwhile() throws {
     let disk = try disk()
     let isOver = Shared(false)
     let written = Shared(0)
@@ -58,7 +58,7 @@ import Testing
     #expect(written.value > 100, "writers go on between the holds")
   }
 
-  @Test(.timeLimit(.minutes(1))) func readsAndFlushesGoOn() throws {
+  @Test(.timeLimit(.minutes(10))) func readsAndFlushesGoOn() throws {
     let disk = try disk()
     try disk.holdingWrites { () throws(DiskError) in
       let done = Threads.results(2) { thread -> Bool in
@@ -70,7 +70,7 @@ import Testing
   }
 
   /// A write that brings the rest of a unit along is under way: it is waited for.
-  @Test(.timeLimit(.minutes(1))) func aWriteUnderWayEndsFirst() throws {
+  @Test(.timeLimit(.minutes(10))) func aWriteUnderWayEndsFirst() throws {
     let slow = FaultyStorage(MemoryStorage([UInt8](repeating: 1, count: 64)))
     let disk = try Disk(layers: [MemoryOverlay(size: 64, unit: 16), FlatLayer(slow)])
     let order = Shared<[String]>([])

@@ -64,7 +64,7 @@ import Testing
       patches.append(.init(zerosAt: FileOffset(place), count: 4096 + number % 3 * 4096))
     }
     patches.append(.init(at: FileOffset(1 << 40), bytes: [7]))
-    let clock = ContinuousClock()
+    let clock = ThreadClock()
     let start = clock.now
     let storage = PatchedStorage(
       MemoryStorage([1, 2, 3]), patches: patches, size: 1 << 62)

@@ -223,7 +223,7 @@ import Testing
       let cluster = 4 + 2 * index
       return [cluster & 0xFF, cluster >> 8 & 0xFF, cluster >> 16 & 0xFF].map { UInt8($0) }
     }
-    let clock = ContinuousClock()
+    let clock = ThreadClock()
     let start = clock.now
     let end = DiskOffset((clusters - 1) * 512)
     #expect(try file.bytes(at: end, count: 3) == bytes(of: clusters - 1))

@@ -8,7 +8,7 @@ private typealias Record = ISO9660Builder.Record
 
 /// Images that readers fell to: each is opened, listed and read without a crash or a hang, and what is
 /// damaged says so and where.
-@Suite(.timeLimit(.minutes(Soak.isOn ? 20 : 1))) struct HostileISO9660Tests {
+@Suite(.timeLimit(.minutes(Soak.isOn ? 60 : 10))) struct HostileISO9660Tests {
   private func volume(
     _ records: [Record] = [], _ add: (inout Builder) -> Void = { _ in }
   ) throws -> ISO9660Volume {

@@ -8,7 +8,7 @@ private typealias Entry = UDFBuilder.Entry
 
 /// Volumes that readers fell to: each is opened, listed and read without a crash or a hang, and what is
 /// damaged says so and where.
-@Suite(.timeLimit(.minutes(1))) struct HostileUDFTests {
+@Suite(.timeLimit(.minutes(10))) struct HostileUDFTests {
   /// A volume whose file `bad` has this entry in block 2, and whose file `good` can be read.
   private func volume(
     _ bad: Entry, _ change: (inout Builder) -> Void = { _ in }

@@ -52,7 +52,7 @@ struct UDFToolTests {
 
   @Test(
     .enabled(if: HostTools.has("genisoimage"), "genisoimage is not installed"),
-    .timeLimit(.minutes(3)))
+    .timeLimit(.minutes(10)))
   func madeFromAFolder() throws {
     try HostTools.withFolder { folder in
       let deep = (1...7).map { "level \($0)" }.joined(separator: "/")

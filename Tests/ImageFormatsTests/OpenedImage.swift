@@ -19,7 +19,7 @@ struct OpenedImage {
     _ inner: any Storage, as format: (any ImageFormat)? = nil, mostRead: Int = 16384
   ) throws(DiskError) {
     storage = FaultyStorage(inner)
-    let clock = ContinuousClock()
+    let clock = ThreadClock()
     let start = clock.now
     defer { #expect(start.duration(to: clock.now) < .seconds(1)) }
     do throws(DiskError) {
