@@ -84,7 +84,9 @@ import Testing
       volume.put([UInt8](repeating: byte, count: volume.fatLength), at: volume.fat)
       let tree = try ListedFiles.tree(volume.bytes)
       #expect(
-        try tree.fileSystem().notes == ["the first FAT does not begin as a FAT does; copy 2 is used"])
+        try tree.fileSystem().notes == [
+          "the first FAT does not begin as a FAT does; copy 2 is used"
+        ])
       #expect(try ListedFiles(tree).items == files.items)
     }
     // Both begin with something else: the first.
@@ -120,7 +122,9 @@ import Testing
     let clusters = Array(10..<300)
     volume.chain(clusters)
     volume.entry("SUB        ", at: volume.root, attributes: 0x10, cluster: 10)
-    for cluster in clusters { volume.entry("F\(cluster + 100)       ", at: volume.place(of: cluster)) }
+    for cluster in clusters {
+      volume.entry("F\(cluster + 100)       ", at: volume.place(of: cluster))
+    }
     let storage = FaultyStorage(MemoryStorage(volume.bytes))
     storage.damage(UInt64(volume.place(of: 11))..<UInt64(volume.place(of: 299)))
     let tree = FileTree(Volume(try Disk(layers: [FlatLayer(storage)]).whole))

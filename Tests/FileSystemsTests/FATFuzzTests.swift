@@ -26,7 +26,8 @@ import Testing
     let links = [0, 1, 2, 3, 7, 9, 10, 20, 25, 150, 199].map { volume.fat + $0 * bits / 8 }
     let entries = Array(volume.root..<short + 64) + Array(sub..<sub + 128)
     try fuzz(
-      volume.image, fields: Array(0x0B..<0x34) + links + links.map { $0 + volume.fatLength } + entries,
+      volume.image,
+      fields: Array(0x0B..<0x34) + links + links.map { $0 + volume.fatLength } + entries,
       seed: UInt64(width.rawValue)
     ) { _, _ in }
   }
@@ -39,10 +40,13 @@ import Testing
     let links = [0, 1, 2, 3, 4, 5, 40, 50, 51, 60, 80, 90].map { volume.fat + $0 * 4 }
     try fuzz(
       volume.image,
-      fields: Array(72..<112) + links + Array(root..<root + 512) + Array(inner..<inner + 64), seed: 5
+      fields: Array(72..<112) + links + Array(root..<root + 512) + Array(inner..<inner + 64),
+      seed: 5
     ) { image, random in
       guard Int.random(in: 0..<5, using: &random) > 0 else { return }
-      for place in [volume.entries, volume.entries + 96, volume.entries + 192, volume.entries + 288] {
+      for place in [
+        volume.entries, volume.entries + 96, volume.entries + 192, volume.entries + 288,
+      ] {
         let length = (Int(image.bytes[place + 1]) + 1) * 32
         guard place + length <= image.count else { continue }
         var sum: UInt16 = 0

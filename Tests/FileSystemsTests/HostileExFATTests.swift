@@ -223,7 +223,10 @@ import Testing
     let files = try FaultyFiles(volume.bytes)
     let inOrdner = "Ordner/a name that takes three entries: Ordner"
     let inFolder = "Folder/a name that takes three entries: Folder"
-    #expect(files.whole.paths == ["Folder", inFolder, "Ordner", inOrdner, "chained.bin", "contiguous.bin"])
+    #expect(
+      files.whole.paths == [
+        "Folder", inFolder, "Ordner", inOrdner, "chained.bin", "contiguous.bin",
+      ])
     // Both boot regions; the bitmap; the table of upper case.
     for sector in Array(0..<24) + [volume.heap / 512, volume.heap / 512 + 1] {
       #expect(try files.lost(without: [sector * 512]) == [], "\(sector)")
@@ -234,7 +237,8 @@ import Testing
     // goes on.
     #expect(try files.lost(without: [volume.fat]) == [inOrdner, "chained.bin", "!"])
     for (cluster, lost) in [
-      (50, ["chained.bin"]), (60, ["chained.bin"]), (71, ["contiguous.bin"]), (80, [inOrdner, "!"]),
+      (50, ["chained.bin"]), (60, ["chained.bin"]), (71, ["contiguous.bin"]),
+      (80, [inOrdner, "!"]),
       (90, [inOrdner, "!"]), (100, [inFolder, "!"]), (101, [inFolder, "!"]), (200, []),
     ] {
       #expect(try files.lost(without: [volume.place(of: cluster)]) == lost, "\(cluster)")

@@ -200,7 +200,8 @@ final class ExFATFileSystem: FileSystem {
     } catch {
       return found
         ?? ExFATUpCase(
-          without: "exFAT's table of upper case cannot be read: \(error.message); Unicode's is used")
+          without: "exFAT's table of upper case cannot be read: \(error.message); Unicode's is used"
+        )
     }
     return found
       ?? ExFATUpCase(without: "exFAT's table of upper case is missing; Unicode's is used")

@@ -42,7 +42,8 @@ internal import Glibc
           var room = output.count
           let result = unsafe iconv(descriptor, &from, &left, &to, &room)
           for at in stride(from: 0, to: output.count - room, by: 4) {
-            let value = UInt32(littleEndian: unsafe output.load(fromByteOffset: at, as: UInt32.self))
+            let value = UInt32(
+              littleEndian: unsafe output.load(fromByteOffset: at, as: UInt32.self))
             text.append(Unicode.Scalar(value) ?? "\u{FFFD}")
           }
           guard result == -1, left > 0 else { break }

@@ -47,7 +47,9 @@ struct FATLayout: Sendable {
       return
     }
     // Under anything else it is left of a file system that was there once.
-    guard first.bytes.allSatisfy({ $0 == 0 }), let boot = Self.backup(in: volume) else { return nil }
+    guard first.bytes.allSatisfy({ $0 == 0 }), let boot = Self.backup(in: volume) else {
+      return nil
+    }
     try self.init(boot, in: volume, ["the boot sector is empty; its backup is used"])
   }
 
