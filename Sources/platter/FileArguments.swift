@@ -13,7 +13,7 @@ struct FileArguments: ParsableArguments {
       """)
   var isoNames: FileSystemOptions.ISONames?
 
-  @Option(help: "The code page of short names on FAT: 437, 850, 866, …")
+  @Option(help: "The code page of short names on FAT: 437, 850, 866, 932, …")
   var codePage = 437
 
   var options: FileSystemOptions { FileSystemOptions(isoNames: isoNames, codePage: codePage) }

@@ -79,7 +79,9 @@ private struct Listing {
   private let isLong: Bool
   private let isRecursive: Bool
   private var sections: [(folder: String, rows: [Row])] = []
-  private var ancestors: [ItemID] = []
+  /// Folders that were listed: none is twice, or there could be no end.
+  private var visited: Set<ItemID> = []
+  private var depth = 0
 
   init(_ files: FileTree, isLong: Bool, isRecursive: Bool) {
     self.files = files
@@ -90,12 +92,13 @@ private struct Listing {
   var report: Report { Report(entries: sections.flatMap(\.rows)) }
 
   mutating func add(folder: ItemID, at path: String) {
-    guard !ancestors.contains(folder), ancestors.count < Self.deepest else {
-      failures.append(DiskError(.malformed, "the folder is inside itself", path: path))
+    guard depth < Self.deepest, visited.insert(folder).inserted else {
+      failures.append(
+        DiskError(.malformed, "the folder is inside itself or in two places", path: path))
       return
     }
-    ancestors.append(folder)
-    defer { ancestors.removeLast() }
+    depth += 1
+    defer { depth -= 1 }
     do throws(DiskError) {
       let content = try files.folder(folder)
       let entries = content.entries.sorted {

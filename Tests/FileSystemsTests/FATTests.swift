@@ -72,7 +72,7 @@ import Testing
     #expect(try ListedFiles.tree(volume.bytes, options: russian).names() == ["ПРИВЕТ.TXT"])
     let western = FileSystemOptions(codePage: 850)
     #expect(try ListedFiles.tree(volume.bytes, options: western).names() == ["ÅÉêéàÆ.TXT"])
-    let unknown = try ListedFiles.tree(volume.bytes, options: FileSystemOptions(codePage: 932))
+    let unknown = try ListedFiles.tree(volume.bytes, options: FileSystemOptions(codePage: 933))
     let error = try #require(failure { try unknown.root() })
     #expect(error.kind == .invalidRequest)
     #expect(error.message.contains("437, 720"))
@@ -80,13 +80,45 @@ import Testing
 
   @Test func everyCodePageHasAllItsCharacters() throws {
     for number in OEMCodePage.numbers {
-      let page = try OEMCodePage(number)
-      #expect(page.scalar(of: 0x41) == "A")
+      #expect(try text([0x41], number) == "A")
     }
-    #expect(try OEMCodePage(858).scalar(of: 0xD5) == "€")
-    #expect(try OEMCodePage(852).scalar(of: 0xA9) == "ę")
-    #expect(try OEMCodePage(1125).scalar(of: 0xF3) == "ґ")
-    #expect(try OEMCodePage(857).scalar(of: 0xE7) == "\u{FFFD}")
+    #expect(try text([0xD5], 858) == "€")
+    #expect(try text([0xA9], 852) == "ę")
+    #expect(try text([0xF3], 1125) == "ґ")
+    #expect(try text([0xE7], 857) == "\u{FFFD}")
+    #expect(try text([0x41, 0x81, 0x5F, 0xB1, 0x5C], 932) == "A＼ｱ\\")
+    #expect(try text([0xC4, 0xE3, 0xBA, 0xC3], 936) == "你好")
+    #expect(try text([0xC7, 0xD1, 0x8C, 0x63], 949) == "한똠")
+    #expect(try text([0xA7, 0x41, 0xA6, 0x6E], 950) == "你好")
+    // What begins nothing, is cut in two, or has no second half.
+    #expect(try text([0xFF, 0x41], 932) == "\u{FFFD}A")
+    #expect(try text([0x41, 0x83], 932) == "A\u{FFFD}")
+    #expect(try text([0x83, 0x20, 0x83, 0x41], 932) == "\u{FFFD} ア")
+  }
+
+  private func text(_ bytes: [UInt8], _ codePage: Int) throws -> String {
+    var text = String.UnicodeScalarView()
+    text += try OEMCodePage(codePage).reader().text(of: bytes)
+    return String(text)
+  }
+
+  @Test func readsNamesOfTwoBytesACharacter() throws {
+    var volume = FATBuilder()
+    // 表示: the second byte of the first character is that of a backslash. 藺: its first byte is 0xE5, for
+    // which 0x05 stands. ﾌｫ in lower case stays as it is.
+    let names: [[UInt8]] = [
+      [0x95, 0x5C, 0x8E, 0xA6, 0x20, 0x20, 0x20, 0x20], [0x05, 0x61] + Array("ABC   ".utf8),
+      [0xCC, 0xAB] + Array("ABC   ".utf8),
+    ]
+    for (index, name) in names.enumerated() {
+      volume.entry(
+        name + Array("TXT".utf8), at: volume.root + index * 32, lowerCase: index == 2 ? 0x18 : 0)
+    }
+    let japanese = FileSystemOptions(codePage: 932)
+    #expect(
+      try ListedFiles.tree(volume.bytes, options: japanese).names() == [
+        "表示.TXT", "藺ABC.TXT", "ﾌｫabc.txt",
+      ])
   }
 
   @Test func readsLongNames() throws {
@@ -178,7 +210,27 @@ import Testing
     let item = try tree.item("Grüße ſ.txt")
     #expect(try tree.item("GRÜßE ſ.TXT") == item)
     #expect(failure { try tree.item("Grüße s.txt") }?.kind == .notFound)
-    #expect(failure { try tree.item("GRUE~1.TXT") }?.kind == .notFound)
+  }
+
+  /// As `mount -t vfat` does: found, and not listed.
+  @Test func findsFilesByTheirShortNames() throws {
+    var volume = FATBuilder()
+    let end = volume.longName(utf16("Program Files"), for: "PROGRA~1   ", at: volume.root)
+    volume.entry("PROGRA~1   ", at: end, attributes: FATBuilder.folder, cluster: 20)
+    volume.chain([20])
+    volume.entry("INNER   TXT", at: volume.place(of: 20))
+    // A long name that is the short one of another entry: the name comes first.
+    let other = volume.longName(utf16("a longer name"), for: "TAKEN   TXT", at: end + 32)
+    volume.entry("TAKEN   TXT", at: other)
+    let taken = volume.longName(utf16("taken.txt"), for: "TAKEN~1 TXT", at: other + 32)
+    volume.entry("TAKEN~1 TXT", at: taken)
+    let tree = try ListedFiles.tree(volume.bytes)
+    #expect(try tree.names() == ["Program Files", "a longer name", "taken.txt"])
+    #expect(try tree.item("PROGRA~1") == tree.item("Program Files"))
+    #expect(try tree.item("progra~1/inner.txt") == tree.item("Program Files/INNER.TXT"))
+    #expect(try tree.item("TAKEN.TXT").number == UInt64(taken / 32))
+    #expect(try tree.item("TAKEN~1.TXT").number == UInt64(taken / 32))
+    #expect(failure { try tree.item("PROGRA~2") }?.kind == .notFound)
   }
 
   @Test func readsAttributesAndTimes() throws {
@@ -227,11 +279,12 @@ import Testing
 
   @Test(arguments: [
     (320, 0xFE as UInt8, 64, 1), (360, 0xFC, 64, 2), (640, 0xFF, 112, 1), (720, 0xFD, 112, 2),
+    (1440, 0xF9, 112, 3), (2400, 0xF9, 224, 7), (2880, 0xF0, 224, 9),
   ])
   func readsFloppiesWithoutParameters(
     _ sectors: Int, _ media: UInt8, _ entries: Int, _ perFAT: Int
   ) throws {
-    let perCluster = sectors >= 640 ? 2 : 1
+    let perCluster = (640...1440).contains(sectors) ? 2 : 1
     var image = ImageBytes(count: sectors * 512)
     image.put([0xEB, 0x27, 0x90], at: 0)
     for copy in 0..<2 {
@@ -248,8 +301,14 @@ import Testing
     let file = try tree.item("COMMAND.COM")
     #expect(try tree.content(of: file).all == ImageBytes.pattern(perCluster * 512 + 5, seed: 4))
     #expect(try tree.fileSystem().notes.count == 1)
+    // One of the FATs is enough, and then it is the one that is read.
+    image.put([UInt8](repeating: 0, count: 6), at: 512)
+    #expect(
+      try ListedFiles(image.bytes).items["COMMAND.COM"]?.content
+        == ImageBytes.pattern(perCluster * 512 + 5, seed: 4))
     // Another medium: another floppy.
-    image.put([0xF9], at: 512)
+    image.put([0xFB], at: 512)
+    image.put([0xFB], at: 512 + perFAT * 512)
     #expect(failure { try ListedFiles.tree(image.bytes).root() }?.kind == .unsupported)
   }
 
@@ -259,8 +318,10 @@ import Testing
     volume.put([UInt8](repeating: 0xF6, count: 26), at: 0x24)
     volume.entry("OLD     TXT", at: volume.root)
     #expect(try ListedFiles.tree(volume.bytes).names() == ["OLD.TXT"])
-    // Without a FAT that begins as one does, it is nothing.
+    // One FAT that begins as one does is enough; without any it is nothing.
     volume.put([0x00], at: volume.fat)
+    #expect(try ListedFiles.tree(volume.bytes).names() == ["OLD.TXT"])
+    volume.put([0x00], at: volume.fat + volume.fatLength)
     #expect(failure { try ListedFiles.tree(volume.bytes).root() }?.kind == .unsupported)
   }
 

@@ -119,6 +119,33 @@ struct FileTreeTests {
     #expect(told.listed.value == 1)
   }
 
+  /// Names that differ in case only, and as many that differ where they are cut: each is numbered
+  /// without going through the numbers of the others.
+  @Test func manyNamesThatAreTheSame() throws {
+    let count = 6000
+    let letters = Array("abcdefghijklmnop".utf8)
+    let start = [UInt8](repeating: 0x78, count: 253)
+    var cases: [FolderEntry] = []
+    var long: [FolderEntry] = []
+    for index in 0..<count {
+      var name = letters
+      for place in 0..<16 where (index >> place) & 1 == 1 { name[place] -= 0x20 }
+      cases.append(FolderEntry(FileName(name), ItemID(UInt64(index + 10)), .file))
+      let end: [UInt8] = [0x80 | UInt8(index / 2 % 64), 0x80 | UInt8(index / 128 % 64)]
+      long.append(FolderEntry(FileName(start + end), ItemID(UInt64(index + 10)), .file))
+    }
+    let (files, _) = try tree([1: cases, 2: long])
+    let clock = ThreadClock()
+    let took = try clock.measure {
+      for folder in [1, 2] as [UInt64] {
+        let names: [FileName] = try files.folder(ItemID(folder)).entries.map(\.name)
+        #expect(Set(names).count == count)
+        #expect(names.allSatisfy { $0.bytes.count <= 255 })
+      }
+    }
+    #expect(took < .seconds(20))
+  }
+
   /// Those that were listed long ago make room.
   @Test func keptFoldersAreBounded() throws {
     let many = (0..<FolderCache.mostEntries / 2 - 1).map { entry("\($0)", UInt64($0) + 10) }

@@ -152,4 +152,96 @@ import Testing
     let tree = try ListedFiles.tree(volume.bytes)
     #expect(try tree.item("file") == tree.item("FILE"))
   }
+
+  /// 2³² − 1 clusters, and a FAT that is long enough for them: numbers end before that.
+  @Test func moreClustersThanNumbers() throws {
+    var boot = ExFATBuilder()
+    boot.putLittle(UInt32.max, at: 92)
+    boot.putLittle(UInt32(1 << 25) + 1, at: 84)
+    boot.putLittle(UInt32(24 + (1 << 25) + 1), at: 88)
+    boot.seal()
+    var folder = ExFATBuilder()
+    var last = item("last", cluster: 0, size: 4096, contiguous: true)
+    last.cluster = 0xFFFF_FFFF
+    let end = folder.put(last, at: folder.entries)
+    last.name = "next to last"
+    last.cluster = 0xFFFF_FFF6
+    folder.put(last, at: end)
+    let heap = UInt64(24 + (1 << 25) + 1) * 512
+    let disk = try Disk.holding(
+      size: heap + (1 << 41),
+      pieces: [
+        (0, Array(boot.bytes[..<(24 * 512)])),
+        (UInt64(boot.fat), Array(boot.bytes[boot.fat..<boot.fat + 512])),
+        (heap, Array(folder.bytes[folder.heap..<folder.place(of: folder.rootCluster + 1)])),
+      ])
+    let tree = FileTree(Volume(disk.whole))
+    #expect(try tree.names() == ["last", "next to last"])
+    for name in ["last", "next to last"] {
+      let file = try tree.content(of: tree.item(name))
+      #expect(failure { try file.bytes(at: DiskOffset(512), count: 1) }?.kind == .malformed)
+      #expect(failure { try file.bytes(at: DiskOffset(4095), count: 1) }?.kind == .malformed)
+    }
+    let behind: UInt64 = (heap + (1 << 41)) / 32 - 1
+    for number in [ItemID.largest, 0x7FFF_FFFF_FFFF, behind] as [UInt64] {
+      #expect(failure { try tree.attributes(of: ItemID(number)) } != nil)
+    }
+  }
+
+  /// Without a table of upper case, in a folder that ends in damage: it is looked for once, not for every
+  /// name.
+  @Test func theTableOfUpperCaseIsLookedForOnce() throws {
+    var volume = ExFATBuilder(clusters: 2000)
+    volume.put([0x05], at: volume.entries - 32)
+    let clusters = [volume.rootCluster] + Array(100..<1300)
+    volume.chain(clusters)
+    volume.link(1299, to: 0)
+    var place = volume.entries
+    var names = 0
+    for cluster in clusters {
+      if cluster != volume.rootCluster { place = volume.place(of: cluster) }
+      while place + 96 <= volume.place(of: cluster + 1) {
+        place = volume.put(Item("file \(names)"), at: place)
+        names += 1
+      }
+      while place < volume.place(of: cluster + 1) {
+        volume.put([0x05], at: place)
+        place += 32
+      }
+    }
+    let storage = FaultyStorage(MemoryStorage(volume.bytes))
+    let tree = FileTree(Volume(try Disk(layers: [FlatLayer(storage)]).whole))
+    let folder = try tree.folder(tree.root())
+    #expect(folder.entries.count == names)
+    #expect(folder.damage != nil)
+    #expect(try tree.fileSystem().notes.count == 1)
+    #expect(storage.reads.count < 200, "\(storage.reads.count)")
+  }
+
+  @Test func onlyWhatTouchesTheFaultIsLost() throws {
+    let volume = ExFATTests.sample()
+    let files = try FaultyFiles(volume.bytes)
+    let inOrdner = "Ordner/a name that takes three entries: Ordner"
+    let inFolder = "Folder/a name that takes three entries: Folder"
+    #expect(
+      files.whole.paths == [
+        "Folder", inFolder, "Ordner", inOrdner, "chained.bin", "contiguous.bin",
+      ])
+    // Both boot regions; the bitmap; the table of upper case.
+    for sector in Array(0..<24) + [volume.heap / 512, volume.heap / 512 + 1] {
+      #expect(try files.lost(without: [sector * 512]) == [], "\(sector)")
+    }
+    #expect(try files.lost(without: [volume.place(of: volume.rootCluster)]) == ["*"])
+    for sector in 1..<8 { #expect(try files.lost(without: [volume.fat + sector * 512]) == []) }
+    // Chains need the FAT; what lies in one piece does not. Without its link nobody knows where a folder
+    // goes on.
+    #expect(try files.lost(without: [volume.fat]) == [inOrdner, "chained.bin", "!"])
+    for (cluster, lost) in [
+      (50, ["chained.bin"]), (60, ["chained.bin"]), (71, ["contiguous.bin"]),
+      (80, [inOrdner, "!"]),
+      (90, [inOrdner, "!"]), (100, [inFolder, "!"]), (101, [inFolder, "!"]), (200, []),
+    ] {
+      #expect(try files.lost(without: [volume.place(of: cluster)]) == lost, "\(cluster)")
+    }
+  }
 }

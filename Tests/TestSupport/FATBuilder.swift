@@ -19,45 +19,51 @@ public struct FATBuilder: Sendable {
   public let fat: Int
   public let root: Int
   public let data: Int
-  private let fatLength: Int
+  /// Of one FAT, in bytes.
+  public let fatLength: Int
 
-  /// - Parameter root: of FAT32: the root's cluster, which gets the mark of an end.
+  /// Of FAT32 the root is in cluster 2, and there is a backup of the boot sector.
   public init(
     _ width: Width = .fat12, clusters: Int? = nil, sectorsPerCluster: Int = 1,
-    rootEntries: Int = 64
+    rootEntries: Int = 64, sectorSize: Int = 512
   ) {
     let clusters = clusters ?? (width == .fat12 ? 300 : width == .fat16 ? 4100 : 200)
     self.width = width
     self.clusters = clusters
-    clusterSize = sectorsPerCluster * 512
+    clusterSize = sectorsPerCluster * sectorSize
     let reserved = width == .fat32 ? 32 : 1
-    let perFAT = ((clusters + 2) * width.rawValue / 8 + 511 + 1) / 512
+    let perFAT = ((clusters + 2) * width.rawValue / 8 + sectorSize) / sectorSize
     let entries = width == .fat32 ? 0 : rootEntries
     let afterFATs = reserved + 2 * perFAT
-    let total = afterFATs + entries / 16 + clusters * sectorsPerCluster
-    fatLength = perFAT * 512
-    fat = reserved * 512
-    data = (afterFATs + entries / 16) * 512
-    root = width == .fat32 ? data : afterFATs * 512
-    image = ImageBytes(count: total * 512)
+    let rootSectors = (entries * 32 + sectorSize - 1) / sectorSize
+    let total = afterFATs + rootSectors + clusters * sectorsPerCluster
+    fatLength = perFAT * sectorSize
+    fat = reserved * sectorSize
+    data = (afterFATs + rootSectors) * sectorSize
+    root = width == .fat32 ? data : afterFATs * sectorSize
+    image = ImageBytes(count: total * sectorSize)
     put([0xEB, 0x3C, 0x90], at: 0)
     put(Array("TESTTEST".utf8), at: 3)
-    putLittle(512 as UInt16, at: 0x0B)
+    putLittle(UInt16(sectorSize), at: 0x0B)
     put([UInt8(sectorsPerCluster)], at: 0x0D)
     putLittle(UInt16(reserved), at: 0x0E)
     put([2], at: 0x10)
     putLittle(UInt16(entries), at: 0x11)
+    // Sectors in a track and heads, without which mtools do nothing.
+    put([1, 0, 1, 0], at: 0x18)
     putLittle(UInt32(total), at: 0x20)
     put([0xF8], at: 0x15)
     if width == .fat32 {
       putLittle(UInt32(perFAT), at: 0x24)
       putLittle(2 as UInt32, at: 0x2C)
+      putLittle(6 as UInt16, at: 0x32)
       put(Array("FAT32   ".utf8), at: 0x52)
     } else {
       putLittle(UInt16(perFAT), at: 0x16)
       put(Array((width == .fat12 ? "FAT12   " : "FAT16   ").utf8), at: 0x36)
     }
     put([0x55, 0xAA], at: 510)
+    if width == .fat32 { put(Array(bytes[..<512]), at: 6 * sectorSize) }
     link(0, to: 0x0FFF_FFF8)
     link(1, to: 0x0FFF_FFFF)
     if width == .fat32 { chain([2]) }

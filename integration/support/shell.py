@@ -18,6 +18,7 @@ session: Session = None  # Made by conftest.py before any test is read.
 
 PACKAGES = {
     "7zz": "7zip", "dmg2img": "dmg2img",
+    "mkfs.exfat": "exfatprogs", "mount.exfat-fuse": "exfat-fuse",
     "blkid": "util-linux", "bzip2": "bzip2", "cc": "gcc", "debugfs": "e2fsprogs", "dosbox": "dosbox",
     "e2fsck": "e2fsprogs", "fsck.fat": "dosfstools", "fuse2fs": "fuse2fs", "genisoimage": "genisoimage", "gzip": "gzip", "lz4": "lz4",
     "xz": "xz-utils", "zstd": "zstd",

@@ -30,7 +30,7 @@ final class ClusterTable: Sendable {
 
   /// The page that a walk is in: its next link is there more often than not.
   struct Held {
-    fileprivate var page: TablePages<UInt32>.Page?
+    fileprivate var page: ClusterTableCopies.Page?
     /// How many pages the walk has asked for.
     fileprivate(set) var changes = 0
 
@@ -38,20 +38,17 @@ final class ClusterTable: Sendable {
   }
 
   let heap: ClusterHeap
-  let path: String
   private let width: Width
-  private let words: PagedTable<UInt32>
+  private let copies: ClusterTableCopies
 
-  /// - Parameters:
-  ///   - start: where the table starts in the volume, in bytes.
-  ///   - byteCount: its length; a multiple of 4, and what entries of all of the heap's clusters take.
+  var path: String { copies.path }
+
+  /// - Parameter place: a multiple of 4 bytes, and what entries of all of the heap's clusters take.
   /// - Throws: `truncated` where it does not lie within the volume.
   init(
-    _ width: Width, in volume: Volume, at start: UInt64, byteCount: UInt64, heap: ClusterHeap
+    _ width: Width, in volume: Volume, _ place: ClusterTablePlace, heap: ClusterHeap
   ) throws(DiskError) {
-    words = try PagedTable(
-      in: volume.storage, at: FileOffset(start), count: Int(clamping: byteCount / 4), .little)
-    path = volume.storage.path
+    copies = try ClusterTableCopies(place, in: volume)
     self.width = width
     self.heap = heap
   }
@@ -79,19 +76,16 @@ final class ClusterTable: Sendable {
 
   /// Where a cluster's entry is in the volume, in bytes.
   func place(of cluster: UInt32) -> UInt64 {
-    words.place(of: 0).bytes + UInt64(cluster) * UInt64(width.bits) / 8
+    copies.start + UInt64(cluster) * UInt64(width.bits) / 8
   }
 
   private func word(_ index: Int, _ held: inout Held) throws(DiskError) -> UInt32 {
-    if let page = held.page, index >= page.first, index - page.first < page.entries.count {
-      return page.entries[index - page.first]
+    if let page = held.page, index >= page.first, index - page.first < page.words.count {
+      return page.words[index - page.first]
     }
-    guard index < words.count else {
-      throw DiskError(.truncated, "the file allocation table ends too early", path: path)
-    }
-    let page = try words.page(holding: index)
-    held.page = page
     held.changes += 1
-    return page.entries[index - page.first]
+    let page = try copies.page(holding: index)
+    held.page = page
+    return page.words[index - page.first]
   }
 }

@@ -8,6 +8,8 @@ struct ExFATBootRegion: Sendable {
   /// A volume is at most as large that the number of an item (see `ExFATFileSystem`) has room for its
   /// place: 4 PiB.
   private static let largestVolume: UInt64 = 1 << 52
+  /// Section 3.1.9: so that every cluster has a number below those that mark something.
+  private static let mostClusters = UInt32.max - 10
 
   /// In bytes: a power of two from 512 to 4,096.
   let sectorSize: UInt64
@@ -98,7 +100,8 @@ struct ExFATBootRegion: Sendable {
     let claimed = try boot.u32(at: 92)
     heap = ClusterHeap(
       start: heapOffset * sectorSize, clusterSize: sectorSize << UInt64(clusterShift),
-      count: min(claimed, ClusterTable.clusters(.exfat, in: tableLength)))
+      count: min(
+        claimed, Self.mostClusters, ClusterTable.clusters(.exfat, in: tableLength)))
     root = try boot.u32(at: 96)
     try require(heap.contains(root), "its root in cluster \(root), which there is not")
     guard heap.start + UInt64(heap.count) * heap.clusterSize <= Self.largestVolume else {

@@ -32,7 +32,8 @@ final class ExFATFileSystem: FileSystem {
     _ volume: Volume, _ boot: ExFATBootRegion, _ notes: [String]
   ) throws(DiskError) {
     let table = try ClusterTable(
-      .exfat, in: volume, at: boot.tableStart, byteCount: boot.tableLength, heap: boot.heap)
+      .exfat, in: volume,
+      ClusterTablePlace(starts: [boot.tableStart], byteCount: boot.tableLength), heap: boot.heap)
     self.volume = volume
     self.boot = boot
     self.table = table
@@ -45,9 +46,7 @@ final class ExFATFileSystem: FileSystem {
     let rootPieces = FolderPieces(
       volume: volume, place: .clusters(Self.rootRuns(boot, table), of: boot.heap),
       longest: Self.longestFolder)
-    upCase = Lazy { () throws(DiskError) in
-      try Self.upCase(of: volume, rootPieces, table)
-    }
+    upCase = Lazy { Self.upCase(of: volume, rootPieces, table) }
   }
 
   var notes: [String] {
@@ -179,22 +178,30 @@ final class ExFATFileSystem: FileSystem {
       offset: boot.heap.offset(of: cluster))
   }
 
-  /// The table of upper case: its entry is in the root, among the first.
+  /// The table of upper case: its entry is in the root, among the first. What keeps it from being read is
+  /// a note and no error: every name is compared by it, and nothing is looked for twice.
   private static func upCase(
     of volume: Volume, _ root: FolderPieces, _ table: ClusterTable
-  ) throws(DiskError) -> ExFATUpCase {
+  ) -> ExFATUpCase {
     var found: ExFATUpCase?
-    try root.visitAll { (piece) throws(DiskError) in
-      for at in stride(from: 0, to: piece.count, by: ExFATEntrySet.entryLength) {
-        switch try piece.u8(at: at) {
-        case ExFATEntrySet.Kind.end: return false
-        case ExFATEntrySet.Kind.upCaseTable:
-          found = try upCase(piece, at: at, in: volume, table)
-          return false
-        default: continue
+    do throws(DiskError) {
+      try root.visitAll { (piece) throws(DiskError) in
+        for at in stride(from: 0, to: piece.count, by: ExFATEntrySet.entryLength) {
+          switch try piece.u8(at: at) {
+          case ExFATEntrySet.Kind.end: return false
+          case ExFATEntrySet.Kind.upCaseTable:
+            found = try upCase(piece, at: at, in: volume, table)
+            return false
+          default: continue
+          }
         }
+        return true
       }
-      return true
+    } catch {
+      return found
+        ?? ExFATUpCase(
+          without: "exFAT's table of upper case cannot be read: \(error.message); Unicode's is used"
+        )
     }
     return found
       ?? ExFATUpCase(without: "exFAT's table of upper case is missing; Unicode's is used")

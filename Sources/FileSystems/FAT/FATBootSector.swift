@@ -58,6 +58,22 @@ struct FATBootSector {
       && !sector.matches("HPFS    ", at: 0x36)
   }
 
+  /// Whether it begins as a program does: a jump of the 8086, or of the 68000 in the Atari ST.
+  var jumps: Bool {
+    guard let first = try? sector.u8(at: 0) else { return false }
+    return [0xEB, 0xE9, 0x69, 0x60].contains(first)
+  }
+
+  /// Of FAT32: which FAT is the only one that is kept; nil where all are (`BPB_ExtFlags`).
+  var activeFAT: UInt64? {
+    get throws(DiskError) {
+      let flags = is32 ? try sector.u16(at: 0x28) : 0
+      return flags & 0x80 == 0 ? nil : UInt64(flags & 0xF)
+    }
+  }
+
+  var width: ClusterTable.Width { is32 ? .fat32 : clusters < 4085 ? .fat12 : .fat16 }
+
   private var isEncrypted: Bool { sector.matches("-FVE-FS-", at: 3) }
 
   /// Where the FATs end, in sectors.

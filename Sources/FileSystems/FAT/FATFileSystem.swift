@@ -32,9 +32,7 @@ final class FATFileSystem: FileSystem {
     self.layout = layout
     notes = layout.notes
     codePage = try OEMCodePage(volume.options.codePage)
-    table = try ClusterTable(
-      layout.width, in: volume, at: layout.tableStart, byteCount: layout.tableLength,
-      heap: layout.heap)
+    table = try ClusterTable(layout.width, in: volume, layout.tables, heap: layout.heap)
   }
 
   func lookupKey(of name: FileName) -> FileName { UpperCase.of(name) }
@@ -70,6 +68,7 @@ final class FATFileSystem: FileSystem {
     of folder: ItemID, _ visit: (FolderEntry) -> Bool
   ) throws(DiskError) {
     var longName = LongName()
+    let codePage = try codePage.reader()
     let pieces = FolderPieces(
       volume: volume, place: try place(of: folder),
       longest: Self.longestFolder * UInt64(FATEntry.byteCount))
@@ -81,10 +80,13 @@ final class FATFileSystem: FileSystem {
         case .longName: try longName.take(piece, at: at)
         case .item:
           let entry = try FATEntry(piece, at: at, isFAT32: layout.width == .fat32)
-          let name = longName.name(for: entry.shortName) ?? ShortName.text(of: entry, codePage)
+          let long = longName.name(for: entry.shortName)
           guard !entry.isDots else { continue }
+          let short = ShortName.text(of: entry, codePage)
           let item = ItemID((piece.base + UInt64(at)) / UInt64(FATEntry.byteCount))
-          guard visit(FolderEntry(name, item, entry.kind)) else { return false }
+          let found = FolderEntry(
+            long ?? short, item, entry.kind, alias: long == nil ? nil : short)
+          guard visit(found) else { return false }
         }
       }
       return true

@@ -6,7 +6,7 @@ enum ShortName {
   private static let lowerExtension: UInt8 = 0x10
 
   /// As `mount -t vfat` shows it: `README.TXT`, or `readme.txt` where Windows NT marked it so.
-  static func text(of entry: FATEntry, _ codePage: OEMCodePage) -> FileName {
+  static func text(of entry: FATEntry, _ codePage: OEMCodePage.Reader) -> FileName {
     var bytes = entry.shortName
     if bytes.first == escapedE5 { bytes[0] = 0xE5 }
     var text = part(bytes.prefix(8), isLower: entry.lowerCase & lowerName != 0, codePage)
@@ -19,13 +19,12 @@ enum ShortName {
   }
 
   private static func part(
-    _ bytes: ArraySlice<UInt8>, isLower: Bool, _ codePage: OEMCodePage
+    _ bytes: ArraySlice<UInt8>, isLower: Bool, _ codePage: OEMCodePage.Reader
   ) -> String.UnicodeScalarView {
     var bytes = bytes
     while bytes.last == 0x20 { bytes.removeLast() }
     var text = String.UnicodeScalarView()
-    for byte in bytes {
-      let scalar = codePage.scalar(of: byte)
+    for scalar in codePage.text(of: bytes) {
       text.append(isLower ? UpperCase.lower(scalar) : scalar)
     }
     return text

@@ -95,11 +95,15 @@ public struct FolderEntry: Sendable {
   public let item: ItemID
   /// Without looking at the item itself, for `readdir`.
   public let kind: FileKind
+  /// Another name by which it is found and which is not listed: the short one that FAT has beside a long
+  /// one.
+  public let alias: FileName?
 
-  public init(_ name: FileName, _ item: ItemID, _ kind: FileKind) {
+  public init(_ name: FileName, _ item: ItemID, _ kind: FileKind, alias: FileName? = nil) {
     self.name = name
     self.item = item
     self.kind = kind
+    self.alias = alias
   }
 }
 

@@ -7,6 +7,8 @@ public struct Folder: Sendable {
   static let mostEntries = 1 << 20
   /// In bytes; Linux's `NAME_MAX`.
   static let longestName = 255
+  /// In bytes: `~` and a number of up to `mostEntries`.
+  private static let longestEnding = 8
 
   /// In the order in which they are stored.
   public private(set) var entries: [FolderEntry] = []
@@ -14,20 +16,33 @@ public struct Folder: Sendable {
   public private(set) var damage: DiskError?
   private var places: [FileName: Int] = [:]
 
+  /// How many names are kept, for what that costs.
+  var names: Int { max(entries.count, places.count) }
+
   /// - Throws: `unsupported` for a folder of more than `mostEntries`; otherwise what kept it from being
   ///   read is its `damage`, unless nothing could be read at all.
   init(_ folder: ItemID, of fileSystem: any FileSystem) throws(DiskError) {
     var namesakes: [FileName: Int] = [:]
+    var aliases: [(key: FileName, place: Int)] = []
     do throws(DiskError) {
       try fileSystem.forEachEntry(of: folder) { stored in
         var name = Self.presentable(stored.name)
-        // The same name again: that happens in damaged folders only.
-        while let taken = places.updateValue(entries.count, forKey: fileSystem.lookupKey(of: name))
-        {
-          places[fileSystem.lookupKey(of: name)] = taken
-          let count = namesakes[stored.name, default: 1] + 1
-          namesakes[stored.name] = count
-          name = Self.presentable(stored.name, ending: "~\(count)")
+        var key = fileSystem.lookupKey(of: name)
+        if let taken = places.updateValue(entries.count, forKey: key) {
+          places[key] = taken
+          // The same name again: that happens in damaged folders only. All that would get the same
+          // names share a count, or each would go through those of the others.
+          let stem = FileName(Array(key.bytes.prefix(Self.longestName - Self.longestEnding)))
+          repeat {
+            let count = namesakes[stem, default: 1] + 1
+            namesakes[stem] = count
+            name = Self.presentable(stored.name, ending: "~\(count)")
+            key = fileSystem.lookupKey(of: name)
+          } while places[key] != nil
+          places[key] = entries.count
+        }
+        if let alias = stored.alias {
+          aliases.append((fileSystem.lookupKey(of: alias), entries.count))
         }
         entries.append(FolderEntry(name, stored.item, stored.kind))
         return entries.count <= Self.mostEntries
@@ -36,6 +51,8 @@ public struct Folder: Sendable {
       guard !entries.isEmpty else { throw error }
       damage = error
     }
+    // A name comes before another entry's alias.
+    for alias in aliases where places[alias.key] == nil { places[alias.key] = alias.place }
     guard entries.count <= Self.mostEntries else {
       throw DiskError(.unsupported, "a folder of more than \(Self.mostEntries) entries")
     }

@@ -4,7 +4,7 @@ internal import Synchronization
 /// Folders that were listed, kept while there is room: a look at each of 20,000 names lists the folder
 /// once.
 final class FolderCache: Sendable {
-  /// Entries of all folders together, at some 200 bytes; the last folder is kept whatever it holds.
+  /// Names of all folders together, at some 200 bytes; the last folder is kept whatever it holds.
   static let mostEntries = 1 << 17
 
   private struct Kept: Sendable {
@@ -24,7 +24,7 @@ final class FolderCache: Sendable {
         do throws(DiskError) {
           let folder = try Folder(item, of: fileSystem)
           // An empty one takes room too.
-          self?.didList(item, folder.entries.count + 1)
+          self?.didList(item, folder.names + 1)
           return folder
         } catch {
           self?.kept.withLock { $0.folders[item] = nil }

@@ -52,7 +52,7 @@ public struct FileSystemOptions: Sendable {
 
   /// Nil for the best that there is.
   public var isoNames: ISONames?
-  /// Of the short names of FAT: `437`, `850`, `866`, …
+  /// Of the short names of FAT: `437`, `850`, `866`, `932`, …
   public var codePage: Int
   /// Seconds east of Greenwich at a moment, for file systems that keep local time (FAT): what the time
   /// zone of this process says, where nothing else is.

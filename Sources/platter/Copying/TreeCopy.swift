@@ -14,7 +14,10 @@ struct TreeCopy {
   private let files: FileTree
   private let title: String
   private var progress: Progress
-  private var ancestors: [ItemID] = []
+  /// Folders that were gone into. None is twice: where damage leads to the same ones again and again, there
+  /// would be no end.
+  private var visited: Set<ItemID> = []
+  private var depth = 0
   /// Where the first name of each item with several was copied to.
   private var copied: [UInt64: String] = [:]
 
@@ -27,20 +30,18 @@ struct TreeCopy {
   mutating func run(_ item: ItemID, to place: consuming CopyPlace) {
     // Only for who sees it: it is a walk over everything.
     if Terminal.errorsAreSeen { progress = Progress(of: size(of: item), title) }
+    visited = []
     copy(item, into: place.folder.number, place.name, path: place.path)
     progress.end()
   }
 
   /// In bytes, of all files; what cannot be read is told when it is copied.
   private mutating func size(of item: ItemID) -> UInt64 {
-    guard !ancestors.contains(item), ancestors.count < Self.deepest,
-      let attributes = try? files.attributes(of: item)
-    else { return 0 }
-    guard attributes.kind == .folder, let content = try? files.folder(item) else {
-      return attributes.kind == .file ? attributes.size : 0
-    }
-    ancestors.append(item)
-    defer { ancestors.removeLast() }
+    guard depth < Self.deepest, let attributes = try? files.attributes(of: item) else { return 0 }
+    guard attributes.kind == .folder else { return attributes.kind == .file ? attributes.size : 0 }
+    guard visited.insert(item).inserted, let content = try? files.folder(item) else { return 0 }
+    depth += 1
+    defer { depth -= 1 }
     return content.entries.reduce(0) { $0 &+ size(of: $1.item) }
   }
 
@@ -73,11 +74,12 @@ struct TreeCopy {
   private mutating func copyFolder(
     _ item: ItemID, _ attributes: FileAttributes, to target: borrowing HostName
   ) throws(DiskError) {
-    guard !ancestors.contains(item), ancestors.count < Self.deepest else {
-      throw DiskError(.malformed, "the folder is inside itself", path: target.path)
+    guard depth < Self.deepest, visited.insert(item).inserted else {
+      throw DiskError(
+        .malformed, "the folder is inside itself or in two places", path: target.path)
     }
-    ancestors.append(item)
-    defer { ancestors.removeLast() }
+    depth += 1
+    defer { depth -= 1 }
     let folder = try target.makeFolder()
     do throws(DiskError) {
       let content = try files.folder(item)
