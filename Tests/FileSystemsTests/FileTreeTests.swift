@@ -99,6 +99,32 @@ struct FileTreeTests {
     #expect(try files.lookUp(FileName("b"), in: files.root()) == nil)
   }
 
+  @Test func foldersOfTooManyEntriesAreRefused() throws {
+    let (_, told) = try tree([1: (0..<11).map { entry("\($0)", UInt64($0) + 10) }])
+    #expect(try Folder(ItemID(1), of: told, most: 11).entries.count == 11)
+    #expect(
+      message { try Folder(ItemID(1), of: told, most: 10) } == "a folder of more than 10 entries")
+    #expect(Folder.mostEntries <= 1 << 19)
+  }
+
+  /// Names that differ only where they are cut, and names that differ only where a number is put: neither
+  /// makes a folder that takes hours.
+  @Test(.timeLimit(.minutes(1))) func manyNamesThatAreCutAlike() throws {
+    let count = 6000
+    func number(_ index: Int) -> String { String(100_000 + index) }
+    let behind = String(repeating: "x", count: 255)
+    let before = String(repeating: "y", count: 249)
+    let (files, _) = try tree([
+      1: (0..<count).map { entry(behind + number($0), UInt64($0) + 10) },
+      2: (0..<2 * count).map { entry(before + number($0 / 2), UInt64($0) + 10) },
+    ])
+    for (folder, count) in [(1, count), (2, 2 * count)] as [(UInt64, Int)] {
+      let entries = try files.folder(ItemID(folder)).entries
+      #expect(Set(entries.map(\.name)).count == count)
+      #expect(entries.allSatisfy { $0.name.bytes.count == 255 })
+    }
+  }
+
   @Test func damagedFoldersShowWhatIsBeforeTheDamage() throws {
     let (files, _) = try tree([1: [entry("a", 2)], 3: []], damaged: [1, 3])
     let folder = try files.folder(ItemID(1))

@@ -45,6 +45,33 @@ private typealias Record = ISO9660Builder.Record
     #expect(message { try volume.attributes("long") }?.contains("512 continuation areas") == true)
   }
 
+  /// A mebibyte of entries without a name, which thousands of records share: it is not read for each.
+  @Test func continuationsThatManyRecordsShare() throws {
+    let count = 5000
+    let record = Record("F", block: 30, length: 0)
+      .with(SystemUse.continuation(block: 200, length: 1 << 20))
+    let volume = try volume([.folder("MANY", block: 800, sectors: 200)]) { builder in
+      builder.put((0..<1 << 18).flatMap { _ in SystemUse.entry("ZZ", []) }, atBlock: 200)
+      builder.folder(
+        at: 800, sectors: 200, (0..<count).map { _ in record })
+    }
+    #expect(try volume.names("many").count == count)
+  }
+
+  /// Each of them would be looked through to its end.
+  @Test func manyFoldersForFoldersThatAreTooDeep() throws {
+    let moved = Record.folder("RR_MOVED", block: 200, sectors: 400)
+      .with(SystemUse.name("rr_moved"))
+    let relocated = Record.folder("D", block: 700).with(SystemUse.relocated)
+    var builder = Builder()
+    builder.folder(
+      at: Builder.rootBlock, sectors: 120, own: RockRidgeTests.own,
+      (0..<3000).map { _ in moved })
+    builder.folder(at: 200, sectors: 400, (0..<15_000).map { _ in relocated })
+    let volume = try ISO9660Volume(builder.built())
+    #expect(try volume.names().count == 2999)
+  }
+
   @Test func continuationsThatCannotBe() throws {
     let volume = try volume([
       file("far", SystemUse.continuation(block: .max, offset: .max, length: 28)),
@@ -176,6 +203,25 @@ private typealias Record = ISO9660Builder.Record
     builder.put(Record([0], block: 100, length: 128 << 20, flags: 2).bytes, atBlock: 100)
     let volume = try ISO9660Volume(builder.built(size: 256 << 20))
     #expect(try volume.names("empty").isEmpty)
+  }
+
+  /// Each look at a bad sector of a real disk takes seconds.
+  @Test func aBadSectorIsNotReadForEachRecordBesideIt() throws {
+    var builder = Builder()
+    let files = (0..<250).map { Record("FILE\($0)", block: 60, length: 0) }
+    builder.folder(at: Builder.rootBlock, sectors: 8, files)
+    let storage = FaultyStorage(builder.built().storage(path: "disc.iso"))
+    let bad = UInt64(Builder.rootBlock + 3) * 2048..<UInt64(Builder.rootBlock + 4) * 2048
+    storage.damage(bad)
+    let tree = try ISO9660Volume(storage: storage).tree
+    let folder = try tree.folder(try tree.root())
+    #expect(folder.entries.count > 190)
+    #expect(folder.entries.last?.name.text == "file249")
+    #expect(folder.damage?.message.isEmpty == false)
+    let touching = storage.reads.filter {
+      $0.offset < bad.upperBound && $0.offset + UInt64($0.count) > bad.lowerBound
+    }
+    #expect(touching.count < 10)
   }
 
   @Test func filesPastTheEndFailOnlyThere() throws {

@@ -253,6 +253,25 @@ private typealias Record = ISO9660Builder.Record
         == "the last session is shown, which starts at sector \(start)")
   }
 
+  /// Descriptors in every sector, behind them a session: they are not all read.
+  @Test(arguments: [150, 250])
+  func muchThatLooksLikeASession(_ count: Int) throws {
+    var first = Builder()
+    first.folder(at: Builder.rootBlock, [Record("OLD", block: 30, length: 0)])
+    let start = 64 + count
+    var second = Builder()
+    second.session = start
+    second.rootBlock = UInt32(start + 30)
+    second.blocks = UInt32(start + 40)
+    second.folder(at: second.rootBlock, [Record("NEW", block: 30, length: 0)])
+    let heads = (0..<count).map { index in
+      (at: UInt64(64 + 16 + index) * 2048, bytes: [1] + Array("CD001".utf8) as [UInt8])
+    }
+    let volume = try ISO9660Volume(
+      second.built(size: UInt64(start + 40) * 2048, extra: first.built().pieces + heads))
+    #expect(try volume.names() == [count < 200 ? "new" : "old"])
+  }
+
   @Test func anotherImageBehindTheVolumeIsNoSession() throws {
     var first = Builder()
     first.folder(at: Builder.rootBlock, [Record("ONE", block: 30, length: 0)])

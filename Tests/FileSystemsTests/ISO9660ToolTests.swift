@@ -331,6 +331,43 @@ struct ISO9660ToolTests {
     }
   }
 
+  @Test func extendedAttributesOfFoldersByXorriso() throws {
+    try HostTools.withFolder { scratch in
+      let file = scratch + "/disc.iso"
+      let deep = (1...8).map { "/\($0)" }.joined()
+      try HostTools.run("mkdir", ["-p", scratch + "/a" + deep])
+      try HostTools.run(
+        "xorriso",
+        [
+          "-xattr", "on", "-outdev", file, "-compliance", "deep_paths_off", "-rr_reloc_dir",
+          "rr_moved",
+        ]
+          + ["-map", scratch + "/a", "/", "-setfattr", "user.of", "one", "/1", "--"]
+          + ["-setfattr", "user.of", "eight", deep, "--", "-commit"])
+      let volume = try ISO9660Volume(file: file)
+      for (path, value) in [("1", "one"), (deep, "eight")] {
+        #expect(
+          try volume.tree.extendedAttributes(of: try volume.item(path)) == [
+            ExtendedAttribute("user.of", Array(value.utf8))
+          ])
+      }
+      #expect(try volume.tree.extendedAttributes(of: try volume.item("1/2")).isEmpty)
+    }
+  }
+
+  /// genisoimage's records of folders that are too deep are full before they say where those are.
+  @Test func deepFoldersWithLongNames() throws {
+    try HostTools.withFolder { scratch in
+      let (source, file) = (scratch + "/tree", scratch + "/disc.iso")
+      for length in stride(from: 60, through: 250, by: 10) {
+        let long = String(repeating: "n", count: length)
+        try HostTools.run("mkdir", ["-p", "\(source)/\(length)/2/3/4/5/6/7/\(long)/\(long)/end"])
+      }
+      try HostTools.run("genisoimage", ["-quiet", "-R", "-o", file, source])
+      try compare(ISO9660Volume(file: file), with: source)
+    }
+  }
+
   @Test func bootImagesByXorriso() throws {
     try HostTools.withFolder { scratch in
       let file = scratch + "/disc.iso"

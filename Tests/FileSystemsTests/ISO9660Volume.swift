@@ -14,6 +14,10 @@ struct ISO9660Volume {
     try self.init(FlatLayer(FileStorage(path: file)), names)
   }
 
+  init(storage: any Storage) throws {
+    try self.init(FlatLayer(storage), nil)
+  }
+
   private init(_ layer: FlatLayer, _ names: FileSystemOptions.ISONames?) throws {
     tree = FileTree(
       Volume(try Disk(layers: [layer]).whole, options: FileSystemOptions(isoNames: names)))

@@ -144,6 +144,29 @@ private typealias Record = ISO9660Builder.Record
     #expect(try volume.attributes("deep").permissions == 0o711)
   }
 
+  /// mkisofs puts that last, and what does not fit elsewhere.
+  @Test func foldersThatAreTooDeepCanSaySoInAnotherArea() throws {
+    let child = SystemUse.child(27)
+    let volume = try volume([
+      Record.folder("RR_MOVED", block: 26).with(SystemUse.name("rr_moved")),
+      Record("DEEP", block: 30, length: 0).with(
+        SystemUse.name("deep"), SystemUse.attributes(mode: 0o40755),
+        SystemUse.continuation(block: 40, length: UInt32(child.count))),
+    ]) {
+      $0.put(child, atBlock: 40)
+      $0.put(SystemUse.relocated, atBlock: 41)
+      $0.folder(
+        at: 26,
+        [
+          Record.folder("DEEP", block: 27).with(
+            SystemUse.name("deep"), SystemUse.attributes(mode: 0o40755),
+            SystemUse.continuation(block: 41, length: 4))
+        ])
+      $0.folder(at: 27, [Record("IN", block: 30, length: 0)])
+    }
+    #expect(try volume.paths() == ["/deep", "/deep/in"])
+  }
+
   @Test func aFolderThatIsOnlyCalledSoIsShown() throws {
     let volume = try volume([Record.folder("RR_MOVED", block: 26).with(SystemUse.name("rr_moved"))])
     {
@@ -204,15 +227,36 @@ private typealias Record = ISO9660Builder.Record
     #expect(try volume.tree.extendedAttributes(of: try volume.item("")).isEmpty)
   }
 
-  /// Nobody writes them, and their tables' form is not sure: better nothing than wrong bytes.
-  @Test func sparseFilesAreListedAndNotRead() throws {
-    let volume = try volume([
-      file("old", SystemUse.entry("SF", Builder.both(1 << 20 as UInt32))),
-      file(
-        "new", SystemUse.entry("SF", Builder.both(2 as UInt32) + Builder.both(5 as UInt32) + [4])),
-    ])
-    #expect(try volume.attributes("old").size == 1 << 20)
-    #expect(try volume.attributes("new").size == 2 << 32 | 5)
-    #expect(message { try volume.bytes("new") }?.contains("sparse file of Rock Ridge") == true)
+  /// libisofs has a folder's in its parent, and some of its own in the root, by which such a disc is known.
+  @Test func extendedAttributesOfFolders() throws {
+    func attribute(_ name: String, _ value: String) -> [UInt8] {
+      let parts = [[0x03] + Array(name.utf8), Array(value.utf8)] as [[UInt8]]
+      return SystemUse.entry("AL", [0] + parts.flatMap { [0, UInt8($0.count)] + $0 })
+    }
+    func found(root: [UInt8]) throws -> [[ExtendedAttribute]] {
+      let volume = try volume(
+        [
+          Record.folder("SUB", block: 26).with(SystemUse.name("sub"), attribute("in", "root")),
+          Record.folder("OTHER", block: 27).with(SystemUse.name("other"), attribute("of", "this")),
+        ], own: Self.own + root
+      ) {
+        $0.folder(
+          at: 26,
+          [Record.folder("INNER", block: 28).with(SystemUse.name("inner"), attribute("in", "sub"))])
+        $0.folder(at: 27, own: attribute("own", "record"), [])
+        $0.folder(at: 28, parent: 26, [])
+      }
+      return try ["", "sub", "sub/inner", "other"].map {
+        try volume.tree.extendedAttributes(of: try volume.item($0))
+      }
+    }
+    func one(_ name: String, _ value: String) -> [ExtendedAttribute] {
+      [ExtendedAttribute("user." + name, Array(value.utf8))]
+    }
+    #expect(
+      try found(root: attribute("of", "root")) == [
+        one("of", "root"), one("in", "root"), one("in", "sub"), one("own", "record"),
+      ])
+    #expect(try found(root: []) == [[], [], [], one("own", "record")])
   }
 }

@@ -18,6 +18,8 @@ final class ISOFileSystem: FileSystem {
   private let volume: ISOVolume
   private let names: ISONames
   private let boot: ISOBootFolder?
+  /// Nil for a disc without extended attributes.
+  private let folderRecords: ISOFolderRecords?
 
   /// - Returns: nil where there is no primary volume descriptor.
   init?(_ volume: Volume) throws(DiskError) {
@@ -27,6 +29,7 @@ final class ISOFileSystem: FileSystem {
     self.volume = blocks
     names = chosen.names
     root = ItemID(chosen.root)
+    folderRecords = ISOFolderRecords(root: chosen.root, chosen.names, blocks)
     var notes = descriptors.notes + ["names: \(chosen.names.description)"]
     if descriptors.session > 0 {
       notes.append("the last session is shown, which starts at sector \(descriptors.session)")
@@ -97,6 +100,7 @@ final class ISOFileSystem: FileSystem {
       for entry in boot.entries { guard visit(entry) else { return } }
       return
     }
+    guard let boot, folder == root else { return try forEachStoredEntry(of: folder, visit) }
     var taken: Set<String> = []
     var isAtEnd = true
     var damage: DiskError? = nil
@@ -110,7 +114,7 @@ final class ISOFileSystem: FileSystem {
     } catch {
       damage = error
     }
-    if let boot, isAtEnd, folder == root { _ = visit(boot.entry(taken)) }
+    if isAtEnd { _ = visit(boot.entry(taken)) }
     if let damage { throw damage }
   }
 
@@ -118,6 +122,7 @@ final class ISOFileSystem: FileSystem {
     of folder: ItemID, _ visit: (FolderEntry) -> Bool
   ) throws(DiskError) {
     var isPiece = false
+    var mayHoldRelocated = folder == root
     try ISODirectory(volume: volume).forEachRecord(ofFolderAt: folder.number) { record in
       // One file's further sections have records of their own.
       let isOneMore = isPiece
@@ -125,13 +130,18 @@ final class ISOFileSystem: FileSystem {
       if isOneMore || record.isSelf || record.isParent || record.flags.contains(.associated) {
         return true
       }
-      guard let entry = entry(record, in: folder) else { return true }
+      guard let entry = entry(record, &mayHoldRelocated) else { return true }
       return visit(entry)
     }
   }
 
   /// Nil for what is shown elsewhere.
-  private func entry(_ record: ISODirectoryRecord, in folder: ItemID) -> FolderEntry? {
+  ///
+  /// - Parameter mayHoldRelocated: whether it can be the folder of those that were too deep. Only one is
+  ///   asked: all that are called so could hold the same million records.
+  private func entry(
+    _ record: ISODirectoryRecord, _ mayHoldRelocated: inout Bool
+  ) -> FolderEntry? {
     guard case .rockRidge(let area) = names else {
       return FolderEntry(names.name(of: record), item(record), Self.kind(record, nil))
     }
@@ -141,21 +151,22 @@ final class ISOFileSystem: FileSystem {
     if let block = extra.childBlock, !record.isFolder {
       return FolderEntry(name, ItemID(volume.position(ofBlock: block)), .folder)
     }
-    if folder == root, record.isFolder, holdsOnlyRelocated(record, name, area) { return nil }
+    if mayHoldRelocated, record.isFolder, Self.relocated.contains(name.text.lowercased()) {
+      mayHoldRelocated = false
+      if holdsOnlyRelocated(record, area) { return nil }
+    }
     return FolderEntry(name, item(record), Self.kind(record, extra))
   }
 
-  /// Whether it is the folder that mkisofs and libisofs make for folders that are too deep, and holds
-  /// nothing else.
-  private func holdsOnlyRelocated(
-    _ record: ISODirectoryRecord, _ name: FileName, _ area: SystemUseArea
-  ) -> Bool {
-    guard ["rr_moved", ".rr_moved"].contains(name.text.lowercased()) else { return false }
+  /// What mkisofs and libisofs call the folder that they make for folders that are too deep.
+  private static let relocated = ["rr_moved", ".rr_moved"]
+
+  private func holdsOnlyRelocated(_ record: ISODirectoryRecord, _ area: SystemUseArea) -> Bool {
     var holdsOthers = false
     do throws(DiskError) {
       try ISODirectory(volume: volume).forEachRecord(ofFolderAt: item(record).number) { record in
         if record.isSelf || record.isParent { return true }
-        holdsOthers = !RockRidgeEntry.listed(record, area).isRelocated
+        holdsOthers = !RockRidgeEntry.listed(record, area, mayBeRelocated: true).isRelocated
         return !holdsOthers
       }
     } catch {
@@ -178,9 +189,9 @@ final class ISOFileSystem: FileSystem {
     guard Self.kind(record, extra) == .file else {
       throw volume.failure(.invalidRequest, "this is no file", record.position)
     }
-    if let sparse = extra?.sparse { throw sparse.refusal }
     let sections = try ISODirectory(volume: volume).sections(of: record)
     let stored = ISOContent(sections, volume.volume)
+    if let sparse = extra?.sparse { return try SparseContent(stored, sparse, volume.volume) }
     guard let zisofs = extra?.zisofs else { return stored }
     return try ZisofsContent(stored, zisofs, volume.volume)
   }
@@ -192,7 +203,11 @@ final class ISOFileSystem: FileSystem {
   func extendedAttributes(of item: ItemID) throws(DiskError) -> [ExtendedAttribute] {
     guard case .rockRidge(let area) = names, boot?.attributes(of: item) == nil else { return [] }
     let record = try ISODirectoryRecord(at: item.number, volume)
-    return try ArbitraryAttributes.user(of: record, area, isRoot: item == root)
+    let own = try ArbitraryAttributes.user(of: record, area, isRoot: item == root)
+    guard own.isEmpty, record.isSelf, item != root,
+      let named = try folderRecords?.record(ofFolder: record)
+    else { return own }
+    return try ArbitraryAttributes.user(of: named, area, isRoot: false)
   }
 
   private func record(

@@ -17,7 +17,9 @@ final class ISOVolume: Sendable {
   /// 512, 1,024 or 2,048 bytes.
   let blockSize: UInt64
   private let path: String
-  private let pages: LoadCache<UInt64, ByteReader>
+  /// Nil for those that cannot be read: to try that again for each record in them could take hours, where
+  /// the disk that the image is on has a bad sector.
+  private let pages: LoadCache<UInt64, ByteReader?>
 
   init(_ volume: Volume, blockSize: UInt64) {
     self.volume = volume
@@ -25,10 +27,9 @@ final class ISOVolume: Sendable {
     path = volume.storage.path
     pages = LoadCache(capacity: Self.keptPages) { [path] (index) throws(DiskError) in
       let start = index * Self.pageSize
-      return ByteReader(
-        try volume.window.bytes(
-          at: DiskOffset(start), count: Int(min(Self.pageSize, volume.size - start))),
-        path: path, base: start)
+      let count = Int(min(Self.pageSize, volume.size - start))
+      let bytes = try? volume.window.bytes(at: DiskOffset(start), count: count)
+      return bytes.map { ByteReader($0, path: path, base: start) }
     }
   }
 

@@ -77,12 +77,21 @@ struct RockRidgeEntry {
 
   /// What a folder's listing needs: the name, the kind, and whether it is elsewhere. Stops at damage,
   /// which whoever looks at the item itself is told of.
-  static func listed(_ record: ISODirectoryRecord, _ area: SystemUseArea) -> RockRidgeEntry {
+  ///
+  /// - Parameter mayBeRelocated: whether it is looked for up to the end that the record is such.
+  static func listed(
+    _ record: ISODirectoryRecord, _ area: SystemUseArea, mayBeRelocated: Bool = false
+  ) -> RockRidgeEntry {
     var found = RockRidgeEntry()
-    try? area.forEachEntry(of: record) { (entry) throws(DiskError) in
+    try? area.forEachEntry(of: record, within: .listing) { (entry) throws(DiskError) in
       try? found.take(entry)
     } goOn: {
-      !found.isNameComplete || found.mode == nil
+      // Where a folder that is elsewhere is, mkisofs says behind all that.
+      let isElsewhere =
+        !record.isFolder && found.childBlock == nil
+        && found.mode.flatMap { FileKind(mode: $0) } == .folder
+      return !found.isNameComplete || found.mode == nil || isElsewhere
+        || mayBeRelocated && !found.isRelocated
     }
     return found
   }
@@ -94,9 +103,8 @@ struct RockRidgeEntry {
     case .device: try takeDevice(entry)
     case .times: try times.take(entry)
     case .link:
-      var link = self.link ?? RockRidgeLink()
-      try link.take(entry)
-      self.link = link
+      if link == nil { link = RockRidgeLink() }
+      try link?.take(entry)
     case .child: childBlock = try entry.number(at: 4)
     case .relocated: isRelocated = true
     case .sparse: sparse = try SparseFile(entry)

@@ -1,32 +1,32 @@
 internal import DiskCore
 
-/// A file of which only parts are stored (RRIP 1.12, 4.1.7; 1.10 has 32 bits for its size).
-///
-/// Its size is known from here. Where its parts are, stands in tables in its data whose form neither a
-/// writer nor another reader is known to agree on: such a file is listed, and reads of it fail.
+/// What a directory record says of a file of which only parts are stored (RRIP 1.12, 4.1.7; 1.10 has 32
+/// bits for its size and no depth).
 struct SparseFile {
+  /// Of its tables. A table of depth 1 has the places of 256 bytes each, one of depth 7 would do for 2⁶⁴.
+  static let depths = 1...7
+  /// Tables that reach as far as RRIP 1.10's 32 bits.
+  private static let earlierDepth = 3
+
   /// In bytes.
   let size: UInt64
-  private let place: UInt64
-  private let path: String?
+  /// Of the first table.
+  let depth: Int
+  /// In the volume.
+  let place: UInt64
 
   init(_ entry: SystemUseEntry) throws(DiskError) {
-    let isLong = entry.length >= 21
     let first = UInt64(try entry.number(at: 4))
-    let high = isLong ? first << 32 : 0
-    let low = isLong ? UInt64(try entry.number(at: 12)) : first
-    size = high | low
-    place = entry.reader.base
-    path = entry.reader.path
-    guard size <= Limits.largestDisk else {
-      throw DiskError(.malformed, "a sparse file of \(size) bytes", path: path, offset: place)
+    if entry.length >= 21 {
+      size = first << 32 | UInt64(try entry.number(at: 12))
+      depth = Int(try entry.reader.u8(at: 20))
+    } else {
+      (size, depth) = (first, Self.earlierDepth)
     }
-  }
-
-  /// Why its content cannot be given.
-  var refusal: DiskError {
-    DiskError(
-      .unsupported, "a sparse file of Rock Ridge; their tables are not read", path: path,
-      offset: place)
+    place = entry.reader.base
+    guard size <= Limits.largestDisk else {
+      throw DiskError(
+        .malformed, "a sparse file of \(size) bytes", path: entry.reader.path, offset: place)
+    }
   }
 }

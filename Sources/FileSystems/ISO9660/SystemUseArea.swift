@@ -60,11 +60,19 @@ struct SystemUseEntry {
 
 /// Walks over the System Use Area of a directory record and the areas that it goes on in (SUSP 1.12, 5.1).
 struct SystemUseArea {
-  /// Areas that one record's entries go on in. libisofs makes one of each 2,048 bytes, and an extended
-  /// attribute can have 64 KiB.
-  static let mostContinuations = 512
-  /// In bytes, all of one record's together.
-  static let mostBytes = 1 << 20
+  /// How much of what a record's entries go on in is looked at.
+  struct Bounds {
+    let continuations: Int
+    /// In bytes, all areas of one record together.
+    let bytes: Int
+    let entries: Int
+
+    /// libisofs makes an area of each 2,048 bytes, and an extended attribute can have 64 KiB.
+    static let all = Bounds(continuations: 512, bytes: 1 << 20, entries: .max)
+    /// For names: a million records can have the same area, which is looked at again for each. A link's
+    /// longest target, which can stand before the name, has 17 entries and 5 KiB.
+    static let listing = Bounds(continuations: 8, bytes: 16 << 10, entries: 64)
+  }
 
   let volume: ISOVolume
   /// Bytes before the entries, in every record but the root's of itself (SUSP 1.12, 5.3).
@@ -75,13 +83,14 @@ struct SystemUseArea {
   /// - Parameter visitedArea: called between the areas; false for enough.
   /// - Throws: `malformed` where the entries are damaged, after those before the damage were visited.
   func forEachEntry(
-    of record: ISODirectoryRecord, skipping skipped: Int? = nil,
+    of record: ISODirectoryRecord, skipping skipped: Int? = nil, within bounds: Bounds = .all,
     _ visit: (SystemUseEntry) throws(DiskError) -> Void, goOn: () -> Bool = { true }
   ) throws(DiskError) {
     let start = record.systemUseStart + (skipped ?? skippedBytes)
     guard start < record.length else { return }
+    var entries = bounds.entries
     var continuation = try visitArea(
-      try record.reader.part(at: start, count: record.length - start), visit)
+      try record.reader.part(at: start, count: record.length - start), &entries, visit)
     var seen: Set<UInt64> = []
     var bytes = 0
     while let area = continuation, goOn() {
@@ -90,13 +99,14 @@ struct SystemUseArea {
           .malformed, "a continuation area of Rock Ridge that was there before: a loop", area.place)
       }
       bytes += area.length
-      guard seen.count <= Self.mostContinuations, bytes <= Self.mostBytes else {
+      guard seen.count <= bounds.continuations, bytes <= bounds.bytes else {
         throw volume.failure(
           .malformed,
-          "more than \(Self.mostContinuations) continuation areas or \(Self.mostBytes) bytes of them",
+          "more than \(bounds.continuations) continuation areas or \(bounds.bytes) bytes of them",
           area.place)
       }
-      continuation = try visitArea(try volume.reader(at: area.position, count: area.length), visit)
+      continuation = try visitArea(
+        try volume.reader(at: area.position, count: area.length), &entries, visit)
     }
   }
 
@@ -107,13 +117,16 @@ struct SystemUseArea {
     let place: UInt64
   }
 
+  /// - Parameter left: how many more entries are looked at.
   private func visitArea(
-    _ area: ByteReader, _ visit: (SystemUseEntry) throws(DiskError) -> Void
+    _ area: ByteReader, _ left: inout Int, _ visit: (SystemUseEntry) throws(DiskError) -> Void
   ) throws(DiskError) -> Continuation? {
     var place = 0
     var continuation: Continuation? = nil
     // Less than an entry's head is padding, and so are zeros.
     while area.count - place >= 4, try area.u16(at: place) != 0 {
+      guard left > 0 else { return nil }
+      left -= 1
       let length = Int(try area.u8(at: place + 2))
       guard length >= 4, length <= area.count - place else {
         throw volume.failure(
@@ -137,9 +150,9 @@ struct SystemUseArea {
   /// SUSP 1.12, 5.1.
   private func continuation(_ entry: SystemUseEntry) throws(DiskError) -> Continuation {
     let length = try entry.number(at: 20)
-    guard length <= UInt32(Self.mostBytes) else {
+    guard length <= UInt32(Bounds.all.bytes) else {
       throw volume.failure(
-        .malformed, "a continuation area of \(length) bytes; at most \(Self.mostBytes) are read",
+        .malformed, "a continuation area of \(length) bytes; at most \(Bounds.all.bytes) are read",
         entry.reader.base)
     }
     return Continuation(
