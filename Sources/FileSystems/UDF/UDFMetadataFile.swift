@@ -3,6 +3,8 @@ internal import DiskCore
 /// The file that a metadata partition is in (UDF 2.60, 2.2.10 and 2.2.13). Which of its blocks are in use is
 /// for writers.
 enum UDFMetadataFile {
+  /// It is read when the volume is opened, and grows in few pieces.
+  private static let mostRuns = 1 << 16
   /// Of a partition map's flags: the mirror has blocks of its own.
   private static let isDuplicated: UInt8 = 1
 
@@ -31,7 +33,7 @@ enum UDFMetadataFile {
   ) throws(DiskError) -> UDFRuns {
     let address = UDFAddress(block: block, partition: reference)
     let entry = try UDFInformationControl(space: space).entry(at: address)
-    let runs = try UDFAllocation(entry: entry, space: space).runs()
+    let runs = try UDFAllocation(entry: entry, space: space, mostRuns: mostRuns).runs()
     for run in runs.runs {
       // Otherwise a block of the partition could be in the partition itself.
       if case .recorded(let address) = run.content, address.partition != reference {
