@@ -167,7 +167,7 @@ private typealias Entry = UDFBuilder.Entry
   /// One whose sum is wrong is better than none.
   @Test func damagedVirtualTable() throws {
     var image = ImageBytes(virtual(isOld: false).built())
-    image.put([1], at: (Builder.partitionSector + 255) * 2048 + 60)
+    image.put([1], at: (Builder.partitionSector + 255) * 2048 + 90)
     let disc = try UDFDisc(image.bytes)
     #expect(try disc.text("inside") == "hello")
     #expect(try disc.notes.contains { $0.contains("is damaged") })
