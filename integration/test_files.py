@@ -66,6 +66,12 @@ def test_copy_is_what_xorriso_extracts(disc):
     iso, expected = disc
     run(f"platter cp {iso}:/ copy", timeout=600)
     trees.assert_same(trees.entries("copy"), trees.entries(expected))
+    # Names of one file on the disc are names of one copy.
+    with mounted(iso, "--files") as mnt:
+        for path in mnt.rglob("hard-link-*"):
+            copy = Path("copy") / path.relative_to(mnt)
+            other = f"file-{path.name.removeprefix('hard-link-')}.dat"
+            assert copy.samefile(copy.with_name(other)) == path.samefile(path.with_name(other))
 
 
 def test_numbers_stay(disc):
@@ -210,6 +216,96 @@ def test_copy_names(home):
     refused("platter cp one.iso:/missing folder", "no such file")
     refused("platter cp nowhere:/a.txt folder", "disk.iso:/boot")
     refused("platter cp one.iso:/a.txt one.iso:/a.txt c", "no folder")
+
+
+@needs("xorriso")
+def test_copy_means_folders_by_slashes(home):
+    """As cp(1): a slash behind a name means a folder, of the image and here."""
+    source = home / "source"
+    (source / "folder").mkdir(parents=True)
+    (source / "folder/a.txt").write_text("a")
+    (source / "link").symlink_to("folder")
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o one.iso {source}")
+    refused("platter cp one.iso:/folder/a.txt new/", "no such folder")
+    assert not Path("new").exists()
+    run("platter cp one.iso:/folder new/")
+    assert os.listdir("new") == ["a.txt"]
+    run("platter cp one.iso:/link as-link && platter cp one.iso:/link/ as-folder")
+    assert os.readlink("as-link") == "folder" and os.listdir("as-folder") == ["a.txt"]
+    assert "a.txt" in run("platter ls -l one.iso link/").out
+    assert "link -> folder" in run("platter ls -l one.iso link").out
+    refused("platter ls one.iso folder/a.txt/", "no folder")
+    # A name that begins with a character that combines with the slash before it.
+    (source / "folder/\u0301x").write_text("")
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o two.iso {source}")
+    assert "\u0301x" in run("platter ls two.iso folder").out
+
+
+@needs("mkfs.fat", "mcopy")
+def test_copy_spares_the_image(home):
+    """A disc that holds a file of the disc's own name."""
+    image = home / "floppy.img"
+    run(f"mkfs.fat -C -F 12 {image} 1440")
+    for name in ("floppy.img", "other"):
+        Path("inside").write_text("from the disc")
+        run(f"mcopy -i {image} inside ::/{name}")
+    before = digest(image)
+    os.link(image, "other")
+    result = attempt("platter cp floppy.img:/ .")
+    assert result.status == 1 and result.err.count("is the image itself") == 2
+    assert digest(image) == before and digest("other") == before
+    run("platter cp floppy.img:/other elsewhere")
+    assert Path("elsewhere").read_text() == "from the disc"
+
+
+@needs("xorriso", "fallocate")
+def test_copy_of_holes_and_damage(home):
+    """Holes of the image are holes of the copy; one that breaks off is as long as what could be read."""
+    source = home / "source"
+    source.mkdir()
+    with open(source / "sparse", "wb") as file:
+        file.truncate(8 * MIB + 1)
+        file.write(b"start")
+        file.seek(5 * MIB)
+        file.write(b"middle")
+    (source / "zeros").write_bytes(bytes(3 * MIB))
+    (source / "cut").write_bytes(os.urandom(MIB))
+    run(f"xorriso -report_about WARNING -as mkisofs -r -o disc.iso {source}")
+    run("fallocate --dig-holes disc.iso")
+    run("platter cp disc.iso:/ copy")
+    for name in ("sparse", "zeros", "cut"):
+        run(f"cmp copy/{name} source/{name}")
+    assert os.stat("copy/sparse").st_blocks * 512 < MIB
+    assert os.stat("copy/zeros").st_blocks == 0
+    os.chmod("disc.iso", 0o644)
+    data = Path("disc.iso").read_bytes()
+    place = data.index((source / "cut").read_bytes()[:4096])
+    Path("cut.iso").write_bytes(data[:place + MIB // 2 + 5])
+    result = attempt("platter cp cut.iso:/cut half")
+    assert result.status == 1 and "ends before" in result.err
+    assert 0 < os.path.getsize("half") < MIB
+
+
+@needs("mkfs.fat", "mmd")
+def test_copy_of_folders_without_end(home):
+    """Folders that each hold the next one twice: 2^20 paths to the last."""
+    image = home / "tree.img"
+    run(f"mkfs.fat -C -F 12 {image} 1440")
+    path = "::"
+    for _ in range(20):
+        path += "/0"
+        run(f"mmd -i {image} {path}")
+    data = bytearray(image.read_bytes())
+    place = 0
+    while (place := data.find(b"0          \x10", place)) >= 0:
+        assert not any(data[place + 32:place + 64])
+        data[place + 32:place + 64] = b"1" + data[place + 1:place + 32]
+        place += 64
+    image.write_bytes(data)
+    for verb in ("cp tree.img:/ copy", "ls -R tree.img"):
+        result = attempt(f"platter {verb}", timeout=60)
+        assert result.status == 1 and "in more than 64 places" in result.err
+    assert sum(1 for _ in Path("copy").rglob("*")) < 3000
 
 
 @needs("xorriso", "gzip")

@@ -103,6 +103,29 @@ extension Window {
     try next(from: offset) { if case .zero = $0 { true } else { false } } ?? DiskOffset(size)
   }
 
+  /// The first range at or after `offset` that holds data (or is damaged); nil where only zeros follow.
+  ///
+  /// - Parameters:
+  ///   - offset: in bytes; at most `size`.
+  ///   - cursor: the same for windows on one disk that nobody writes to, so that a walk over many small
+  ///     ones costs few system calls.
+  public func data(
+    from offset: DiskOffset, _ cursor: inout RegionCursor
+  ) throws(DiskError) -> Range<UInt64>? {
+    var data: Range<UInt64>? = nil
+    var place = offset
+    while place.bytes < size {
+      let entry = try mapEntry(at: place, &cursor)
+      place = place + entry.length
+      if case .zero = entry.content {
+        if data != nil { break }
+      } else {
+        data = (data?.lowerBound ?? entry.offset.bytes)..<place.bytes
+      }
+    }
+    return data
+  }
+
   private func next(
     from offset: DiskOffset, where holds: (MapEntry.Content) -> Bool
   ) throws(DiskError) -> DiskOffset? {
@@ -136,8 +159,8 @@ extension MapEntry {
 
 /// Remembers the region of each file that was asked for last, so that a walk over a million blocks of a
 /// few files costs a system call for each of the files' holes and not for each block.
-struct RegionCursor {
-  private struct Region {
+public struct RegionCursor: Sendable {
+  private struct Region: Sendable {
     let storage: any Storage
     let range: Range<UInt64>
     let isHole: Bool
@@ -147,6 +170,8 @@ struct RegionCursor {
   /// As many files as a chain usually has; for more, all are forgotten.
   private static let most = 64
   private var regions: [ObjectIdentifier: Region] = [:]
+
+  public init() {}
 
   /// As `Storage.region(at:limit:)`.
   mutating func region(

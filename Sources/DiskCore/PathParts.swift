@@ -21,6 +21,6 @@ public struct PathParts: Sendable, Equatable {
 
   /// The path of `name` in `folder`.
   public static func join(_ folder: String, _ name: String) -> String {
-    folder == "/" ? "/\(name)" : "\(folder)/\(name)"
+    folder.utf8.last == UInt8(ascii: "/") ? folder + name : "\(folder)/\(name)"
   }
 }

@@ -40,6 +40,11 @@ public protocol Storage: AnyObject, Sendable {
 public struct FileIdentity: Hashable, Sendable {
   public let device: UInt64
   public let inode: UInt64
+
+  public init(device: UInt64, inode: UInt64) {
+    self.device = device
+    self.inode = inode
+  }
 }
 
 public struct StorageRegion: Sendable, Equatable {

@@ -36,11 +36,13 @@ struct CpCommand: ParsableCommand {
       let (image, path) = try Self.parts(of: source)
       let files = try volume.files(of: image)
       let item = try files.item(at: FileName(path), followsLast: false)
+      let isFolder = try files.attributes(of: item).kind == .folder
+      let own = files.volume.storage.parts.flatMap(\.parts).compactMap(\.identity)
       let place = try CopyPlace(
-        destination, name: PathParts(path).name, mustBeFolder: sources.count > 1)
-      var copy = TreeCopy(files, title: "cp \(printable(source))")
-      copy.run(item, to: place)
-      failures += copy.failures
+        destination, name: PathParts(path).name, isFolder: isFolder,
+        mustBeFolder: sources.count > 1, sparing: Set(own))
+      var copy = TreeCopy(files, item, title: "cp \(printable(source))")
+      failures += copy.run(to: place)
     }
     if failures > 0 { throw ExitCode(1) }
   }

@@ -41,7 +41,7 @@ struct LsCommand: ParsableCommand {
     let attributes = try files.attributes(of: item)
     var listing = Listing(files, isLong: long || json, isRecursive: recursive)
     if attributes.kind == .folder {
-      listing.add(folder: item, at: path == "/" ? "" : path)
+      listing.add(folder: item, at: withoutTrailingSlashes(path))
     } else {
       listing.add(FolderEntry(FileName(path), item, attributes.kind), in: "")
     }
@@ -54,9 +54,6 @@ struct LsCommand: ParsableCommand {
 
 /// Entries as they are listed, and what could not be.
 private struct Listing {
-  /// Folders deeper than this are a loop.
-  private static let deepest = 512
-
   struct Report: Encodable {
     let version = 1
     let entries: [Row]
@@ -64,6 +61,8 @@ private struct Listing {
 
   /// Times are in seconds since 1970.
   struct Row: Encodable {
+    /// In its folder; for people only.
+    let name: String
     let path: String
     let kind: String
     let size: UInt64?
@@ -72,6 +71,10 @@ private struct Listing {
     let group: UInt32?
     let modified: Int64?
     let target: String?
+
+    private enum CodingKeys: CodingKey {
+      case path, kind, size, mode, user, group, modified, target
+    }
   }
 
   private(set) var failures: [DiskError] = []
@@ -79,9 +82,7 @@ private struct Listing {
   private let isLong: Bool
   private let isRecursive: Bool
   private var sections: [(folder: String, rows: [Row])] = []
-  /// Folders that were listed: none is twice, or there could be no end.
-  private var visited: Set<ItemID> = []
-  private var depth = 0
+  private var walk = FolderWalk()
 
   init(_ files: FileTree, isLong: Bool, isRecursive: Bool) {
     self.files = files
@@ -92,14 +93,9 @@ private struct Listing {
   var report: Report { Report(entries: sections.flatMap(\.rows)) }
 
   mutating func add(folder: ItemID, at path: String) {
-    guard depth < Self.deepest, visited.insert(folder).inserted else {
-      failures.append(
-        DiskError(.malformed, "the folder is inside itself or in two places", path: path))
-      return
-    }
-    depth += 1
-    defer { depth -= 1 }
     do throws(DiskError) {
+      try walk.enter(folder, path)
+      defer { walk.leave() }
       let content = try files.folder(folder)
       let entries = content.entries.sorted {
         $0.name.bytes.lexicographicallyPrecedes($1.name.bytes)
@@ -123,14 +119,15 @@ private struct Listing {
     let path = folder.isEmpty ? entry.name.text : "\(folder)/\(entry.name.text)"
     guard isLong else {
       return Row(
-        path: path, kind: entry.kind.word, size: nil, mode: nil, user: nil, group: nil,
+        name: entry.name.text, path: path, kind: entry.kind.word, size: nil, mode: nil, user: nil,
+        group: nil,
         modified: nil, target: nil)
     }
     do throws(DiskError) {
       let attributes = try files.attributes(of: entry.item)
       let target = attributes.kind == .link ? try files.target(of: entry.item).text : nil
       return Row(
-        path: path, kind: attributes.kind.word, size: attributes.size,
+        name: entry.name.text, path: path, kind: attributes.kind.word, size: attributes.size,
         mode: attributes.permissions, user: attributes.user, group: attributes.group,
         modified: attributes.modified?.seconds, target: target)
     } catch {
@@ -148,7 +145,9 @@ private struct Listing {
           (index == 0 ? "" : "\n") + printable(section.folder.isEmpty ? "/" : section.folder)
           + ":\n"
       }
-      let names = section.rows.map { printable(name(of: $0, in: section.folder)) }
+      let names = section.rows.map { row in
+        printable(row.target.map { "\(row.name) -> \($0)" } ?? row.name)
+      }
       if isLong {
         result += tableText(zip(section.rows, names).map { $0.cells + [$1] }, right: [1, 2, 3])
       } else {
@@ -158,10 +157,6 @@ private struct Listing {
     return result
   }
 
-  private func name(of row: Row, in folder: String) -> String {
-    let name = folder.isEmpty ? row.path : String(row.path.dropFirst(folder.count + 1))
-    return row.target.map { "\(name) -> \($0)" } ?? name
-  }
 }
 
 extension Listing.Row {
@@ -192,6 +187,10 @@ extension FileKind {
   ]
 
   fileprivate var word: String { Self.words.first { $0.kind == self }?.word ?? "" }
+}
+
+private func withoutTrailingSlashes(_ path: String) -> String {
+  String(path.reversed().drop { $0 == "/" }.reversed())
 }
 
 /// Local time as `2026-11-21 20:15`.

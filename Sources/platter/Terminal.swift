@@ -18,7 +18,7 @@ enum Terminal {
     try unsafe write(bytes.span.bytes, to: 1)
   }
 
-  static var errorsAreSeen: Bool { isatty(2) == 1 }
+  static let errorsAreSeen = isatty(2) == 1
   static var outputIsSeen: Bool { isatty(1) == 1 }
 
   /// In columns; 80 where the output is no terminal.

@@ -327,6 +327,23 @@ private typealias Entry = UDFBuilder.Entry
     #expect(try UDFDisc(builder).text("file") == "moved")
   }
 
+  /// A metadata partition in more pieces than any writer makes.
+  @Test func metadataInManyPieces() throws {
+    var builder = simple()
+    builder.partitionBlocks = 600
+    builder.maps = [Builder.plainMap(), Builder.metadataMap(main: 10, mirror: 10)]
+    builder.root = (1, 1)
+    let pieces = (0..<250 as Range<UInt32>).flatMap { Builder.short(2048, 20 + $0 % 2 * 5) }
+    for block in 100..<400 as Range<UInt32> {
+      let data = pieces + Builder.short(2048, block + 1, kind: 3)
+      builder.put(
+        258, Builder.little(0 as UInt32) + Builder.little(UInt32(data.count)) + data, block: block)
+    }
+    builder.put(
+      Entry(type: 250, form: 0, data: Builder.short(2048, 100, kind: 3), size: 1 << 40), block: 10)
+    #expect(opened(builder).contains("a file in more than 65536 pieces"))
+  }
+
   /// Tables that say that they are in the partition that they make.
   @Test func tablesInThemselves() throws {
     var builder = simple()

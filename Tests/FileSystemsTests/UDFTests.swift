@@ -76,7 +76,12 @@ private typealias Entry = UDFBuilder.Entry
         $0.created = Builder.time(2000, 1, 1, minutes: 60, type: 0)
       }, block: 2)
     builder.put(Entry(type: 4, data: []), block: 3)
-    builder.put(Self.text("").with { $0.modified = [UInt8](repeating: 0, count: 12) }, block: 4)
+    builder.put(
+      Self.text("").with {
+        $0.modified = [UInt8](repeating: 0, count: 12)
+        // Not a fraction of a second.
+        $0.accessed = Builder.time(2001, 1, 1, fraction: [12, 255, 1])
+      }, block: 4)
     let disc = try UDFDisc(builder)
     let file = try disc.attributes("file")
     #expect(file.kind == .file && file.size == 5 && file.allocatedBytes == 3 * 2048)
@@ -91,6 +96,9 @@ private typealias Entry = UDFBuilder.Entry
     let plain = try disc.attributes("plain")
     #expect(plain.user == nil && plain.group == nil && plain.modified == nil)
     #expect(plain.permissions == 0o755)
+    #expect(plain.accessed == FileTime(seconds: 978_307_200))
+    // In UDF one that holds no other folder has one link; on Linux it is in itself too.
+    #expect(try disc.attributes("folder").links == 2 && plain.links == 1)
     #expect(try disc.attributes("folder").kind == .folder)
     #expect(try disc.attributes("").kind == .folder)
   }
@@ -231,16 +239,40 @@ private typealias Entry = UDFBuilder.Entry
   /// Strategy 4096: each entry is followed by the place of a newer one.
   @Test func rewrittenEntry() throws {
     var builder = Builder()
-    builder.putRoot([Builder.identifier("file", 2), Builder.identifier("pointer", 9)])
+    builder.putRoot([
+      Builder.identifier("file", 2), Builder.identifier("pointer", 9),
+      Builder.identifier("link", 10),
+    ])
     for (block, text) in [(2, "old"), (4, "newer"), (6, "newest")] as [(UInt32, String)] {
       builder.put(Self.text(text).with { $0.strategy = 4096 }, block: block)
     }
     for (block, next) in [(3, 4), (5, 6), (7, 8), (9, 4)] as [(UInt32, UInt32)] {
       builder.put(259, [UInt8](repeating: 0, count: 20) + Builder.long(4096, next), block: block)
     }
+    builder.put(
+      259, [UInt8](repeating: 0, count: 20) + Builder.long(2048, 11), block: 10)
+    builder.put(Entry(type: 12, data: [5, 2, 0, 0, 8, 0x61]), block: 11)
     let disc = try UDFDisc(builder)
     #expect(try disc.text("file") == "newest")
     #expect(try disc.text("pointer") == "newest")
+    #expect(try disc.tree.folder(disc.tree.root()).entries.map(\.kind) == [.file, .file, .link])
+  }
+
+  /// No item has the number 0, which a mount takes for the root.
+  @Test func entryInTheFirstBlock() throws {
+    var builder = Builder()
+    builder.fileSet = (0, 20)
+    builder.putRoot([
+      Builder.identifier("first", 0), Builder.identifier("none", .max, partition: .max),
+    ])
+    builder.put(Self.text("x"), block: 0)
+    let disc = try UDFDisc(builder)
+    #expect(try disc.text("first") == "x")
+    for name in ["first", "none"] {
+      let number = try disc.item(name).number
+      #expect(number > 0 && number <= ItemID.largest)
+    }
+    #expect(UDFDisc.complaint { try disc.attributes("none") }.contains("partition reference 65534"))
   }
 
   @Test func bridge() throws {

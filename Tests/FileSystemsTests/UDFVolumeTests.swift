@@ -36,6 +36,26 @@ private typealias Entry = UDFBuilder.Entry
     #expect(try FileSystemRegistry.open(Volume(window)) == nil)
   }
 
+  /// An anchor that leads to a volume without files, and another that leads to one with them.
+  @Test func secondAnchor() throws {
+    var builder = Self.simple()
+    builder.anchors = [Self.last]
+    var other = builder
+    other.fileSet = (0, 99)
+    builder.put(
+      Builder.descriptor(5, other.partition(sequence: 1), location: 274), sector: 274)
+    builder.put(
+      Builder.descriptor(6, other.logicalVolume(sequence: 2), location: 275), sector: 275)
+    let place = Builder.little(2 * 2048 as UInt32) + Builder.little(274 as UInt32)
+    builder.put(
+      Builder.descriptor(2, place + place + [UInt8](repeating: 0, count: 480), location: 256),
+      sector: 256)
+    #expect(try UDFDisc(builder).text("file") == "hello")
+    // Alone it says what is wrong there.
+    builder.anchors = []
+    #expect(UDFDisc.complaint { try UDFDisc(builder).names() }.contains("no file set descriptor"))
+  }
+
   @Test func reserveSequence() throws {
     var image = ImageBytes(Self.simple().built())
     image.put([0xFF], at: (Builder.mainSector + 1) * 2048 + 4)
@@ -127,6 +147,32 @@ private typealias Entry = UDFBuilder.Entry
     #expect(try disc.notes == [isOld ? "UDF 1.50" : "UDF 2.01"])
   }
 
+  /// Where the last table cannot be read, one from long before it is.
+  @Test(arguments: [true, false]) func olderVirtualTable(isOld: Bool) throws {
+    var builder = virtual(isOld: isOld)
+    builder.partitionBlocks = 4000
+    #expect(try UDFDisc(builder).text("inside") == "hello")
+    guard !isOld else { return }
+    // Of two later ones the places cannot be read, and the sum is wrong.
+    builder.put(Entry(type: 248, form: 1, data: Builder.long(2048, 9000), size: 2048), block: 3999)
+    var header = ImageBytes(count: 172)
+    header.putLittle(152 as UInt16, at: 0)
+    let table = Entry(type: 248, data: header.bytes).descriptor(location: 3998)
+    builder.put(table.dropLast() + [1], block: 3998)
+    let disc = try UDFDisc(builder)
+    #expect(try disc.text("inside") == "hello")
+    #expect(try disc.notes.contains { $0.contains("what was written last may be missing") })
+  }
+
+  /// One whose sum is wrong is better than none.
+  @Test func damagedVirtualTable() throws {
+    var image = ImageBytes(virtual(isOld: false).built())
+    image.put([1], at: (Builder.partitionSector + 255) * 2048 + 90)
+    let disc = try UDFDisc(image.bytes)
+    #expect(try disc.text("inside") == "hello")
+    #expect(try disc.notes.contains { $0.contains("is damaged") })
+  }
+
   @Test func sparablePartition() throws {
     var builder = Self.simple()
     builder.revision = 0x0201
@@ -191,6 +237,43 @@ private typealias Entry = UDFBuilder.Entry
       UDFDisc.complaint { try disc.attributes("hole") }.contains(
         "block 2 of the metadata partition is not recorded"))
     #expect(try disc.notes.contains { $0.contains("its mirror is read") } == isDamaged)
+  }
+
+  /// Metadata that is stored twice: each block from the copy that is whole.
+  @Test func mirroredMetadata() throws {
+    var builder = Builder()
+    builder.revision = 0x0250
+    builder.maps = [Builder.plainMap(), Builder.metadataMap(main: 10, mirror: 11)]
+    builder.root = (1, 1)
+    builder.fileSet = (1, 0)
+    let names = ["a", "b", "c"].map { Builder.identifier($0, 3, partition: 1) }
+    let list = names.flatMap { $0 }
+    for (file, type, start) in [(10, 250, 100), (11, 251, 200)] as [(UInt32, UInt8, UInt32)] {
+      builder.put(
+        Entry(type: type, form: 0, data: Builder.short(5 * 2048, start), size: 5 * 2048),
+        block: file)
+      builder.put(256, builder.fileSetDescriptor(), block: start, location: 0)
+      builder.put(
+        Entry(
+          type: 4, form: 0, data: Builder.short(UInt32(list.count), 4), size: UInt64(list.count)),
+        block: start + 1, location: 1)
+      builder.put(Self.hello(), block: start + 3, location: 3)
+      builder.put(list, block: start + 4)
+    }
+    #expect(try UDFDisc(builder).notes == ["UDF 2.50"])
+    builder.put([UInt8](repeating: 0xEE, count: 2048), block: 103)
+    builder.put([0xEE], block: 104, offset: names[0].count + 4)
+    let disc = try UDFDisc(builder)
+    let folder = try disc.tree.folder(disc.tree.root())
+    #expect(folder.entries.map(\.name.text) == ["a", "b", "c"] && folder.damage == nil)
+    #expect(folder.entries.allSatisfy { $0.kind == .file })
+    #expect(try disc.text("b") == "hello")
+    #expect(try disc.notes.contains { $0.contains("its mirror is read") })
+    // Damaged in both, the folder ends there.
+    builder.put([0xEE], block: 204, offset: names[0].count + names[1].count + 4)
+    let both = try UDFDisc(builder)
+    let rest = try both.tree.folder(both.tree.root())
+    #expect(rest.entries.map(\.name.text) == ["a", "b"] && rest.damage != nil)
   }
 
   /// What is laid out here is what 7-Zip takes for the same thing.

@@ -8,14 +8,16 @@ extension FileTree {
   /// the root, and above the root is the root.
   ///
   /// - Parameters:
-  ///   - path: names separated by `/`; the root where there are none.
-  ///   - followsLast: whether a link at the end is followed too.
+  ///   - path: names separated by `/`; the root where there are none. One that ends with `/` is a folder.
+  ///   - followsLast: whether a link at the end is followed too, as it always is to a folder.
   /// - Throws: `notFound` for a name that does not exist; `invalidRequest` for what is used as a folder
   ///   and is none, and for a loop of links.
   public func item(at path: FileName, followsLast: Bool = true) throws(DiskError) -> ItemID {
     var folders = [try root()]
     var current: (item: ItemID, kind: FileKind) = (folders[0], .folder)
     var names = Self.names(of: path)
+    // As `.` behind the slash.
+    if path.bytes.last == 0x2F, !names.isEmpty { names.insert(FileName("."), at: 0) }
     var links = 0
     while let name = names.popLast() {
       guard current.kind == .folder else {

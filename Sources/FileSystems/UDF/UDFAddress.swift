@@ -19,13 +19,14 @@ struct UDFAddress: Hashable, Sendable {
     partition = try reader.u16(at: offset + 4)
   }
 
-  /// An item's number is where its ICB is: 16 bits and 32.
+  /// An item's number is where its ICB is: the partition plus one, so that none is 0, and the block.
   init(_ item: ItemID) {
     block = UInt32(truncatingIfNeeded: item.number)
-    partition = UInt16(truncatingIfNeeded: item.number >> 32)
+    partition = UInt16(truncatingIfNeeded: item.number >> 32) &- 1
   }
 
-  var item: ItemID { ItemID(UInt64(partition) << 32 | UInt64(block)) }
+  /// A partition that there cannot be is one that there is not.
+  var item: ItemID { ItemID((UInt64(min(partition, .max - 1)) + 1) << 32 | UInt64(block)) }
 }
 
 /// An extent in a partition that its address names (`long_ad`, ECMA-167, 4/14.14.2).

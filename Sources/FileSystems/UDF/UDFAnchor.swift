@@ -10,6 +10,17 @@ struct UDFAnchor {
   let main: UDFSequenceExtent
   let reserve: UDFSequenceExtent
 
+  /// What two anchors of one volume have in common.
+  struct Sequences: Hashable {
+    let sectorSize: UInt64
+    let main: UDFSequenceExtent
+    let reserve: UDFSequenceExtent
+  }
+
+  var sequences: Sequences {
+    Sequences(sectorSize: sectorSize, main: main, reserve: reserve)
+  }
+
   /// Where an anchor can be, the likeliest first. The end is last, because reading it can mean to decode a
   /// whole compressed image.
   static func places(in volume: Volume) -> [(sector: UInt64, sectorSize: UInt64)] {

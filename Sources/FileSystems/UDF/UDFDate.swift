@@ -20,8 +20,9 @@ enum UDFDate {
     var minutes = Int(kind & 0xFFF)
     if minutes >= 0x800 { minutes -= 0x1000 }
     if kind >> 12 != 1 || minutes == noZone || !(-1440...1440).contains(minutes) { minutes = 0 }
-    // Hundredths, ten-thousandths and millionths of a second.
-    let fraction = fields[5] * 10_000 + fields[6] * 100 + fields[7]
+    // Hundredths, ten-thousandths and millionths of a second; some writers leave noise there.
+    let isFraction = fields[5...].allSatisfy { $0 < 100 }
+    let fraction = isFraction ? fields[5] * 10_000 + fields[6] * 100 + fields[7] : 0
     return FileTime(
       seconds: Int64(FileTime.days(year, month, day) * 86_400 + clock - minutes * 60),
       nanoseconds: UInt32(fraction) * 1000)

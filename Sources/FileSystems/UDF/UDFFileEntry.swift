@@ -113,7 +113,8 @@ struct UDFFileEntry {
     let (user, group) = (try block.u32(at: 36), try block.u32(at: 40))
     attributes.user = user == Self.nobody ? nil : user
     attributes.group = group == Self.nobody ? nil : group
-    attributes.links = max(1, UInt32(try block.u16(at: 48)))
+    // A folder's own entry for itself is not counted in UDF, and is on Linux.
+    attributes.links = max(1, UInt32(try block.u16(at: 48))) + (kind == .folder ? 1 : 0)
     let times = isExtended ? 80 : 72
     attributes.accessed = try UDFDate.time(block, at: times)
     attributes.modified = try UDFDate.time(block, at: times + 12)

@@ -32,26 +32,31 @@ final class UDFFileSystem: FileSystem {
     _ volume: Volume
   ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress)? {
     var failure: DiskError? = nil
+    var tried: Set<UDFAnchor.Sequences> = []
     for place in UDFAnchor.places(in: volume) {
-      guard let anchor = UDFAnchor(volume, place) else { continue }
-      let bytes = UDFVolume(volume, sectorSize: anchor.sectorSize)
-      let found: UDFDescriptorSequence
-      do throws(DiskError) {
-        found = try descriptors(anchor, bytes)
-      } catch {
-        failure = failure ?? error
+      guard let anchor = UDFAnchor(volume, place), tried.insert(anchor.sequences).inserted else {
         continue
       }
-      let logical = try UDFLogicalVolume(found, bytes)
-      let root = try UDFFileSet.root(logical.fileSet, logical.space)
-      let entry = try UDFInformationControl(space: logical.space).entry(at: root)
-      guard entry.kind == .folder else {
-        throw bytes.failure(.malformed, "the root folder is none", entry.position)
+      do throws(DiskError) {
+        return try open(anchor, UDFVolume(volume, sectorSize: anchor.sectorSize))
+      } catch {
+        failure = failure ?? error
       }
-      return (logical, root)
     }
     if let failure { throw failure }
     return nil
+  }
+
+  private static func open(
+    _ anchor: UDFAnchor, _ volume: UDFVolume
+  ) throws(DiskError) -> (UDFLogicalVolume, root: UDFAddress) {
+    let logical = try UDFLogicalVolume(try descriptors(anchor, volume), volume)
+    let root = try UDFFileSet.root(logical.fileSet, logical.space)
+    let entry = try UDFInformationControl(space: logical.space).entry(at: root)
+    guard entry.kind == .folder else {
+      throw volume.failure(.malformed, "the root folder is none", entry.position)
+    }
+    return (logical, root)
   }
 
   /// Those of the main sequence, or of the reserve where that is better.
@@ -96,7 +101,28 @@ final class UDFFileSystem: FileSystem {
     guard entry.kind == .folder else {
       throw space.volume.failure(.invalidRequest, "this is no folder", entry.position)
     }
-    var directory = UDFDirectory(try UDFContent(entry, space), space)
+    var count = 0
+    do throws(DiskError) {
+      try forEachEntry(of: entry, in: space) { found in
+        count += 1
+        return visit(found)
+      }
+    } catch {
+      guard let mirrored = space.mirrored else { throw error }
+      // What comes before the damage was visited.
+      var known = count
+      try forEachEntry(of: entry, in: mirrored) { found in
+        known -= 1
+        return known >= 0 || visit(found)
+      }
+      space.volume.notes.add("the metadata is damaged, and its mirror is read", as: .mirror)
+    }
+  }
+
+  private func forEachEntry(
+    of folder: UDFFileEntry, in space: UDFSpace, _ visit: (FolderEntry) -> Bool
+  ) throws(DiskError) {
+    var directory = UDFDirectory(try UDFContent(folder, space), space)
     try directory.forEachEntry { found in
       // What cannot be read is still what its name says.
       let kind = control.kind(at: found.address) ?? (found.isFolder ? .folder : .file)

@@ -5,19 +5,24 @@ internal import DiskCore
 struct UDFInformationControl {
   /// Newer entries of one file.
   static let mostVersions = 1024
+  /// The same where a folder is listed, which looks at every file.
+  private static let versionsForKind = 4
 
   let space: UDFSpace
 
+  /// - Parameter mostVersions: that are looked through.
   /// - Throws: `malformed` where none is found.
-  func entry(at address: UDFAddress) throws(DiskError) -> UDFFileEntry {
+  func entry(
+    at address: UDFAddress, mostVersions: Int = Self.mostVersions
+  ) throws(DiskError) -> UDFFileEntry {
     var place = address
     var newest: UDFFileEntry? = nil
     var passed: Set<UDFAddress> = []
     while passed.insert(place).inserted {
       let block = try space.block(at: place)
-      guard passed.count <= Self.mostVersions else {
+      guard passed.count <= mostVersions else {
         throw space.volume.failure(
-          .malformed, "a file of more than \(Self.mostVersions) versions", block.base)
+          .malformed, "a file of more than \(mostVersions) versions", block.base)
       }
       let tag = space.volume.tag(block, location: place.block)
       switch tag?.kind {
@@ -57,7 +62,10 @@ struct UDFInformationControl {
       let tag = UDFTag(start),
       [UDFTag.Kind.fileEntry, UDFTag.Kind.extendedFileEntry].contains(tag.kind),
       let type = try? start.u8(at: UDFFileEntry.fileTypeOffset)
-    else { return nil }
+    else {
+      // Behind an indirect entry, or in the metadata's mirror.
+      return (try? entry(at: address, mostVersions: Self.versionsForKind))?.kind
+    }
     return FileKind(udfFileType: type)
   }
 }

@@ -50,11 +50,13 @@ struct UDFLogicalVolume {
         guard let reference = UInt16(exactly: below ?? index) else { continue }
         var view = base
         view.partitions[Int(reference)] = .real(partition)
-        space.partitions[index] =
-          map.identifier == UDFPartitionMap.virtual
-          ? .virtual(try UDFVirtualTable(partition, reference: reference, view), over: partition)
-          : .metadata(
-            try UDFMetadataFile.runs(map.reader, partition, reference, view), over: partition)
+        if map.identifier == UDFPartitionMap.virtual {
+          let table = try UDFVirtualTable(partition, reference: reference, view)
+          space.partitions[index] = .virtual(table, over: partition)
+        } else {
+          let (main, mirror) = try UDFMetadataFile.runs(map.reader, reference, view)
+          space.partitions[index] = .metadata(main, mirror: mirror, over: partition)
+        }
       } catch {
         volume.notes.add("partition \(index) cannot be read: \(error.message)")
         space.partitions[index] = .unreadable(error)

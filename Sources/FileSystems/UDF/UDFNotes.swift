@@ -5,7 +5,7 @@ internal import Synchronization
 final class UDFNotes: Sendable {
   /// Of which only the first is kept.
   enum Kind: Hashable {
-    case checksum, location, identifier, descriptor
+    case checksum, location, identifier, descriptor, mirror
     case other(String)
   }
 

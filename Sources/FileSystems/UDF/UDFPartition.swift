@@ -12,12 +12,16 @@ struct UDFRow: Sendable {
 enum UDFPartition: Sendable {
   case real(UDFRealPartition)
   case virtual(UDFVirtualTable, over: UDFRealPartition)
-  case metadata(UDFRuns, over: UDFRealPartition)
+  /// - Parameter mirror: where the same blocks are once more.
+  case metadata(UDFRuns, mirror: UDFRuns?, over: UDFRealPartition)
   /// It cannot be read, and every use of it says why.
   case unreadable(DiskError)
 
+  /// - Parameter mirrored: whether the second copy is meant, where there is one.
   /// - Throws: `malformed` for a block that it has not got.
-  func row(at block: UInt32, _ volume: UDFVolume, blockSize: UInt64) throws(DiskError) -> UDFRow {
+  func row(
+    at block: UInt32, _ volume: UDFVolume, blockSize: UInt64, mirrored: Bool
+  ) throws(DiskError) -> UDFRow {
     switch self {
     case .real(let partition):
       return try partition.row(at: block, volume, blockSize)
@@ -25,7 +29,8 @@ enum UDFPartition: Sendable {
       let (stored, count) = try table.blocks(at: block, volume)
       let row = try partition.row(at: stored, volume, blockSize)
       return UDFRow(position: row.position, blocks: min(row.blocks, count))
-    case .metadata(let runs, let partition):
+    case .metadata(let main, let mirror, let partition):
+      let runs = mirrored ? mirror ?? main : main
       let offset = UInt64(block) * blockSize
       guard let (run, within) = runs.run(at: offset), case .recorded(let address) = run.content
       else {

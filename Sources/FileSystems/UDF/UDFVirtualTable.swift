@@ -9,8 +9,8 @@ struct UDFVirtualTable: Sendable {
   private static let fileType: UInt8 = 248
   private static let oldFileType: UInt8 = 0
   /// In blocks. The table is the last thing that was written; an image can have more behind it, such as
-  /// the run-out of a track.
-  private static let searched: UInt64 = 1024
+  /// the run-out of a track, or lack it, and then an older one is the best there is.
+  private static let searched: UInt64 = 16384
   /// Files that may be the table and are looked into.
   private static let mostCandidates = 4
   /// In bytes: a table of four million blocks.
@@ -26,7 +26,8 @@ struct UDFVirtualTable: Sendable {
   /// Of its file entry, in bytes from the volume's start.
   private let position: UInt64
 
-  /// The newest table in a partition.
+  /// The newest table in a partition that can be read: where the last one cannot, an older one shows what
+  /// was there before the last session.
   ///
   /// - Parameter space: in which nothing virtual is found, so that a table cannot be in itself.
   /// - Throws: `malformed` where there is none.
@@ -40,16 +41,30 @@ struct UDFVirtualTable: Sendable {
         / space.blockSize)
     var block = end
     var candidates = 0
+    var damaged: (entries: [UInt32], position: UInt64)? = nil
     while block > 0, end - block < Self.searched, candidates < Self.mostCandidates {
       block -= 1
       let address = UDFAddress(block: UInt32(clamping: block), partition: reference)
-      guard let entry = Self.candidate(at: address, space) else { continue }
+      guard let (entry, isWhole) = Self.candidate(at: address, space) else { continue }
       candidates += 1
-      if let found = try? Self.table(entry, space) {
-        entries = found
-        position = entry.position
-        return
+      do throws(DiskError) {
+        guard let found = try Self.table(entry, space) else { continue }
+        if isWhole {
+          (entries, position) = (found, entry.position)
+          return
+        }
+        damaged = damaged ?? (found, entry.position)
+      } catch {
+        // Only one that says what it is can be known to be lost.
+        guard entry.fileType == Self.fileType else { continue }
       }
+      volume.notes.add(
+        "the last virtual allocation table is damaged: what was written last may be missing")
+    }
+    // Better than none.
+    if let damaged {
+      (entries, position) = damaged
+      return
     }
     throw volume.failure(
       .malformed,
@@ -57,14 +72,17 @@ struct UDFVirtualTable: Sendable {
         + "lack the end of the disc", partition.position)
   }
 
-  /// The file entry at `address`, where there is one that can be the table's.
-  private static func candidate(at address: UDFAddress, _ space: UDFSpace) -> UDFFileEntry? {
+  /// The file entry at `address`, where there is one that can be the table's, and whether it is as it was
+  /// written.
+  private static func candidate(
+    at address: UDFAddress, _ space: UDFSpace
+  ) -> (entry: UDFFileEntry, isWhole: Bool)? {
     guard let block = try? space.block(at: address), let tag = UDFTag(block),
       tag.kind == UDFTag.Kind.fileEntry || tag.kind == UDFTag.Kind.extendedFileEntry,
       let entry = try? UDFFileEntry(block, tag, address),
       entry.fileType == fileType || entry.fileType == oldFileType
     else { return nil }
-    return entry
+    return (entry, tag.covers(block))
   }
 
   /// Nil where the file is another one.

@@ -1,43 +1,41 @@
 internal import DiskCore
 internal import Glibc
 
-/// Where the copy of one item goes: a name in a folder of this machine, which is held open so that
-/// nothing in its path can be changed for something else meanwhile.
-struct CopyPlace: ~Copyable {
-  let folder: OwnedDescriptor
-  /// Without a slash.
-  let name: [UInt8]
-  /// For messages.
-  let path: String
-
-  init(_ folder: consuming OwnedDescriptor, _ name: [UInt8], path: String) {
-    self.folder = folder
-    self.name = name
-    self.path = path
-  }
+/// Where the copy of one item goes: a name in a folder that exists.
+struct CopyPlace {
+  let folder: CopyFolder
+  let name: HostName
 
   /// - Parameters:
   ///   - name: what the copy is called in a folder that exists; empty for a root, whose content goes
   ///     into it.
+  ///   - isFolder: whether a folder is copied.
   ///   - mustBeFolder: whether several things are copied.
+  ///   - spared: files that nothing replaces.
   /// - Throws: where the folder that it goes into does not exist.
-  init(_ destination: String, name: String, mustBeFolder: Bool) throws(DiskError) {
+  init(
+    _ destination: String, name: String, isFolder: Bool, mustBeFolder: Bool,
+    sparing spared: Set<FileIdentity>
+  ) throws(DiskError) {
     var status = stat()
-    let isFolder =
+    let exists =
       unsafe stat(destination, &status) == 0 && status.st_mode & Glibc.S_IFMT == Glibc.S_IFDIR
-    guard isFolder || !mustBeFolder else {
+    guard exists || !mustBeFolder else {
       throw DiskError(
         .invalidRequest, "is no folder, and several things go there", path: destination)
     }
+    // As cp(1): a slash behind a name means a folder.
+    guard exists || isFolder || destination.utf8.last != UInt8(ascii: "/") else {
+      throw DiskError(.notFound, "there is no such folder", path: destination)
+    }
     let parts = PathParts(destination)
-    let intoFolder = isFolder && !name.isEmpty && name != "." && name != ".."
-    let folder =
-      intoFolder
-      ? destination : parts.name == "." || parts.name.isEmpty ? destination : parts.folder
-    let last = intoFolder ? name : parts.name.isEmpty ? "." : parts.name
-    let number = unsafe Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard number >= 0 else { throw DiskError(system: errno, "cannot copy to", path: folder) }
-    self.init(
-      OwnedDescriptor(adopting: number), Array(last.utf8), path: PathParts.join(folder, last))
+    let goesInside = exists && !name.isEmpty && name != "." && name != ".."
+    let path =
+      goesInside || parts.name == "." || parts.name.isEmpty ? destination : parts.folder
+    let last = goesInside ? name : parts.name.isEmpty ? "." : parts.name
+    let number = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard number >= 0 else { throw DiskError(system: errno, "cannot copy to", path: path) }
+    folder = CopyFolder(OwnedDescriptor(adopting: number), path: path, sparing: spared)
+    self.name = HostName(Array(last.utf8), in: folder)
   }
 }
