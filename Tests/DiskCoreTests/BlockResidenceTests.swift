@@ -62,6 +62,50 @@ import Testing
     #expect(gone.filter { $0 < 50 } == [])
   }
 
+  /// What was decoded ahead is there when its reader comes, whatever else is kept, and then leaves as others do.
+  @Test func whatComesAheadStaysUntilItIsRead() {
+    var residence = BlockResidence()
+    var gone: Set<UInt64> = []
+    func admit(_ block: DecodedBlock) -> DecodedBlock {
+      gone.formUnion(residence.admit(block, capacity: 100 * Self.cost).map(\.key.index))
+      return block
+    }
+    func ahead(_ index: UInt64) -> DecodedBlock {
+      DecodedBlock(BlockCache.Key(decoder: decoder, index: index), in: buffers, isAhead: true)
+    }
+    let hot = (0..<90).map { admit(block($0)) }
+    for block in hot { block.willRead(100..<200) }
+    for index in UInt64(100)..<150 { _ = admit(block(index)) }
+    var unread: [DecodedBlock] = []
+    for index in UInt64(1000)..<3000 {
+      unread.append(admit(ahead(index)))
+      guard unread.count > 30 else { continue }
+      let next = unread.removeFirst()
+      #expect(!gone.contains(next.key.index), "left before it was read")
+      for at in stride(from: 0, to: 1000, by: 250) { next.willRead(at..<at + 250) }
+    }
+    #expect(residence.cost <= 100 * Self.cost)
+    #expect(
+      gone.filter { $0 < 90 }.count < 60, "a reader ahead pushes out only what it needs room for")
+    // Their reader has gone: they are no more than others from then on.
+    for index in UInt64(5000)..<5200 { _ = admit(ahead(index)) }
+    #expect(residence.cost <= 100 * Self.cost)
+    #expect(gone.contains(5000))
+  }
+
+  /// The kernel asks for the pieces of a large block from several threads.
+  @Test func onceThroughALargeBlockIsNotTwice() {
+    let large = ScrambledBlocks(MemoryStorage([0]), blockSize: 1 << 20)
+    let block = DecodedBlock(BlockCache.Key(decoder: large, index: 0), in: buffers)
+    let piece = 128 << 10
+    func read(_ number: Int) { block.willRead(number * piece..<(number + 1) * piece) }
+    block.willRead(0..<piece, isFirst: true)
+    for number in [2, 1, 3, 5, 4, 6, 7] { read(number) }
+    #expect(!block.takeUse())
+    read(0)
+    #expect(block.takeUse())
+  }
+
   /// What left too early is kept when it comes back.
   @Test func whatComesBackStays() {
     var residence = BlockResidence()

@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 import TestSupport
 import Testing
@@ -138,5 +139,65 @@ import Testing
       }
     }
     _ = try disk.whole.bytes(at: DiskOffset(11 << 16), count: 1 << 16)
+  }
+
+  /// What can only be decoded in order is: two threads are at two parts, never at one.
+  @Test func eachPartIsDecodedInOrder() throws {
+    let blocks = BlocksInParts(of: 8, size: 1 << 16)
+    let runs = (0..<256).map {
+      ScriptedLayer.Run(.encoded(blocks, index: UInt64($0), at: 0), 1 << 16)
+    }
+    let disk = try Disk(layers: [ScriptedLayer(runs)])
+    for number in 0..<UInt64(128) {
+      let bytes = try disk.whole.bytes(at: DiskOffset(number << 17), count: 1 << 17)
+      #expect(bytes.first == UInt8(2 * number) && bytes.last == UInt8(2 * number + 1))
+    }
+    let seen = blocks.seen
+    #expect(seen.meetings == 0 && seen.steps == 0)
+    if sysconf(CInt(_SC_NPROCESSORS_ONLN)) > 1 { #expect(seen.mostAtOnce >= 2) }
+  }
+}
+
+/// Blocks that are full of their number, in parts whose blocks are decoded one after the other.
+private final class BlocksInParts: BlockDecoder {
+  struct Seen {
+    /// Which parts are being decoded.
+    var now: Set<UInt64> = []
+    var mostAtOnce = 0
+    /// How often two blocks of one part were decoded at once.
+    var meetings = 0
+    /// How often a block of a part came that was not the one behind the last.
+    var steps = 0
+    var last: [UInt64: UInt64] = [:]
+  }
+
+  let source: any Storage = MemoryStorage([0])
+  private let count: UInt64
+  private let size: Int
+  private let state = Mutex(Seen())
+
+  init(of count: UInt64, size: Int) {
+    self.count = count
+    self.size = size
+  }
+
+  var seen: Seen { state.withLock { $0 } }
+  var partsAtOnce: Int { 3 }
+  func part(of index: UInt64) -> UInt64? { index / count }
+  func decodedBytes(of index: UInt64) -> Int { size }
+
+  func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError) {
+    let part = index / count
+    state.withLock { seen in
+      if !seen.now.insert(part).inserted { seen.meetings += 1 }
+      if seen.last[part, default: part * count &- 1] &+ 1 != index { seen.steps += 1 }
+      seen.last[part] = index
+      seen.mostAtOnce = max(seen.mostAtOnce, seen.now.count)
+    }
+    usleep(1000)
+    buffer.withUnsafeMutableBytes { bytes in
+      _ = bytes.initializeMemory(as: UInt8.self, repeating: UInt8(truncatingIfNeeded: index))
+    }
+    state.withLock { _ = $0.now.remove(part) }
   }
 }

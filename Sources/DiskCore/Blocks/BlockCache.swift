@@ -37,7 +37,7 @@ public final class BlockCache: Sendable {
 
   /// What it shares with the decoders.
   public let memory: DecodingMemory
-  let threads: DecodingThreads
+  let threads = DecodingThreads()
   private let shards: [Shard]
   private let residence = Mutex(BlockResidence())
   private let buffers = BlockBuffers()
@@ -50,7 +50,6 @@ public final class BlockCache: Sendable {
   public init(capacity: Int = Limits.decodedBlocks) {
     memory = DecodingMemory(cacheSize: capacity)
     inFlight = BlocksInFlight(memory)
-    threads = DecodingThreads()
     // More than there are readers, so that two seldom meet.
     shards = (0..<16).map { _ in Shard() }
   }
@@ -90,9 +89,13 @@ public final class BlockCache: Sendable {
   /// - Parameter waiter: whose reading it is ahead of.
   func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder, for waiter: Waiter?) {
     let key = Key(decoder: decoder, index: index)
-    guard found(key) == nil else { return }
+    if let block = found(key) {
+      // What follows it in its part cannot be decoded before it is.
+      if decoder.part(of: index) != nil, !block.isDecoded { _ = try? block.get(for: waiter) }
+      return
+    }
     _ = try? inFlight.decoding(decoder.decodedBytes(of: index)) { () throws(DiskError) in
-      let (block, isNew) = entry(key)
+      let (block, isNew) = entry(key, isAhead: true)
       guard isNew else { return }
       ahead.add(1, ordering: .relaxed)
       _ = try block.get(for: waiter)
@@ -108,11 +111,13 @@ public final class BlockCache: Sendable {
     shard(of: key).blocks.withLock { $0[key] }
   }
 
-  private func entry(_ key: Key) -> (block: DecodedBlock, isNew: Bool) {
+  private func entry(
+    _ key: Key, isAhead: Bool = false
+  ) -> (block: DecodedBlock, isNew: Bool) {
     let shard = shard(of: key)
     let found = shard.blocks.withLock { blocks -> (DecodedBlock, Bool) in
       if let block = blocks[key] { return (block, false) }
-      let block = DecodedBlock(key, in: buffers)
+      let block = DecodedBlock(key, in: buffers, isAhead: isAhead)
       blocks[key] = block
       return (block, true)
     }

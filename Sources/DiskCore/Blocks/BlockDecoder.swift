@@ -16,6 +16,13 @@ public protocol BlockDecoder: AnyObject, Sendable {
   /// - Throws: `malformed` or `truncated`, naming the place in the file, where the block is damaged.
   func decode(_ index: UInt64, into buffer: inout MutableRawSpan) throws(DiskError)
 
+  /// What blocks have in common that can only be decoded one after the other; nil where each can be decoded by
+  /// itself. Neighbours of one part are decoded ahead by one thread.
+  func part(of index: UInt64) -> UInt64?
+
+  /// How many parts can be decoded at once.
+  var partsAtOnce: Int { get }
+
   /// What checksum of block `index` decoding compares, as people call it: `block Adler-32`; nil where
   /// there is none.
   func checksum(of index: UInt64) -> String?
@@ -23,4 +30,6 @@ public protocol BlockDecoder: AnyObject, Sendable {
 
 extension BlockDecoder {
   public func checksum(of index: UInt64) -> String? { nil }
+  public func part(of index: UInt64) -> UInt64? { nil }
+  public var partsAtOnce: Int { .max }
 }

@@ -3,20 +3,28 @@
 /// leave; who reads a disk once, from end to end, gets no further than there. Blocks that leave are
 /// remembered for a while, and stay when they come back.
 ///
+/// What was decoded ahead waits apart until it is read: the small queue is shorter than what one reader is ahead.
+///
 /// Reading a block moves nothing: only admitting one takes the lock around this.
 struct BlockResidence {
+  private var awaited = BlockQueue()
   private var new = BlockQueue()
   private var kept = BlockQueue()
   private var left = RecentlyLeft()
 
   /// In bytes.
-  var cost: Int { new.cost + kept.cost }
+  var cost: Int { awaited.cost + new.cost + kept.cost }
 
   /// Takes `block` in, and gives those that leave for it. Blocks that are being decoded do not leave.
   ///
   /// - Parameter capacity: what all blocks may cost from now on.
   mutating func admit(_ block: DecodedBlock, capacity: Int) -> [DecodedBlock] {
-    if left.take(block.key) { kept.append(block) } else { new.append(block) }
+    if block.isAwaited { awaited.append(block) } else { begin(block) }
+    // Readers who have gone leave some unread: they are not to take more than half.
+    while let oldest = awaited.oldest, !oldest.isAwaited || awaited.cost > capacity / 2 {
+      _ = awaited.popFirst()
+      begin(oldest)
+    }
     var leaving: [DecodedBlock] = []
     // A tenth, as the paper found best.
     let probation = capacity / 10
@@ -24,7 +32,9 @@ struct BlockResidence {
     var busy = 0
     // Each can be passed a few times until its uses are used up.
     var looks = 8 * (new.count + kept.count)
-    while cost > capacity, new.count + kept.count > 1, looks > 0 {
+    while cost > capacity, awaited.count + new.count + kept.count > 1,
+      new.count + kept.count > 0, looks > 0
+    {
       looks -= 1
       let isNewOnesTurn = new.cost > probation || kept.hasNothing(but: block)
       if isNewOnesTurn && busy < new.count || kept.count == 0 {
@@ -53,6 +63,10 @@ struct BlockResidence {
     }
     return leaving
   }
+
+  private mutating func begin(_ block: DecodedBlock) {
+    if left.take(block.key) { kept.append(block) } else { new.append(block) }
+  }
 }
 
 /// First in, first out.
@@ -73,8 +87,10 @@ private struct BlockQueue {
     cost += block.cost
   }
 
+  var oldest: DecodedBlock? { first < blocks.count ? blocks[first] : nil }
+
   mutating func popFirst() -> DecodedBlock? {
-    guard first < blocks.count, let block = blocks[first] else { return nil }
+    guard let block = oldest else { return nil }
     blocks[first] = nil
     first += 1
     cost -= block.cost

@@ -13,10 +13,16 @@ final class DecodedBlock: Sendable {
   /// Where the last read of it ended.
   private let end = Atomic<Int>(0)
 
+  /// Whether it was decoded ahead, and nobody has read it yet.
+  private let isAwaitedFlag: Atomic<Bool>
+
   /// Whether somebody is at it: its memory would not be free if it left.
   private let decoding: Decoding
 
   private static let mostUses: UInt8 = 3
+  /// Who reads from front to back does it in pieces that come so much out of order, of a block that is as large:
+  /// two requests of the kernel's usual read-ahead, in bytes.
+  private static let slack = 256 << 10
   /// What a block takes besides its bytes: this, its places in tables and queues.
   static let overhead = 512
 
@@ -25,8 +31,10 @@ final class DecodedBlock: Sendable {
     let isGoingOn = Atomic<Bool>(false)
   }
 
-  init(_ key: BlockCache.Key, in buffers: BlockBuffers) {
+  /// - Parameter isAhead: whether it is decoded for somebody who has not asked for it yet.
+  init(_ key: BlockCache.Key, in buffers: BlockBuffers, isAhead: Bool = false) {
     self.key = key
+    isAwaitedFlag = Atomic(isAhead)
     let count = key.decoder.decodedBytes(of: key.index)
     cost = count + Self.overhead
     let decoding = Decoding()
@@ -63,15 +71,19 @@ final class DecodedBlock: Sendable {
     }
   }
 
+  var isAwaited: Bool { isAwaitedFlag.load(ordering: .relaxed) }
+
   var isBeingDecoded: Bool { decoding.isGoingOn.load(ordering: .relaxed) }
 
-  /// Somebody reads `part`. Who goes on where the last read ended goes through the block once, in
-  /// pieces: that is not a second use.
+  /// Somebody reads `part`. Who goes on where the last read ended, or about there in a large block, goes through
+  /// it once, in pieces: that is not a second use.
   ///
   /// - Parameter isFirst: whether nobody asked for it before, now or ahead.
   func willRead(_ part: Range<Int>, isFirst: Bool = false) {
     let last = end.exchange(part.upperBound, ordering: .relaxed)
-    guard !isFirst, part.lowerBound != last else { return }
+    let wasAwaited = isAwaited && isAwaitedFlag.exchange(false, ordering: .relaxed)
+    let slack = cost > Self.slack ? Self.slack : 0
+    guard !isFirst, !wasAwaited, abs(part.lowerBound - last) > slack else { return }
     let count = uses.load(ordering: .relaxed)
     if count < Self.mostUses { uses.store(count + 1, ordering: .relaxed) }
   }

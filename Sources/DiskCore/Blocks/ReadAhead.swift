@@ -31,16 +31,13 @@ final class ReadAhead: Sendable {
     guard !wanted.isEmpty else { return }
     let blocks = blocks
     let waiter = Waiter.current
-    blocks.threads.ahead { [weak disk] decode in
+    blocks.threads.find { [weak disk] in
       var place = wanted.lowerBound
-      var next: [(decoder: any BlockDecoder, index: UInt64)] = []
+      var next: [DecodingThreads.Block] = []
+      var part: UInt64?
       var bytes = 0
       func handOver() {
-        guard !next.isEmpty else { return }
-        let handful = next
-        decode {
-          for block in handful { blocks.decodeAhead(block.index, of: block.decoder, for: waiter) }
-        }
+        blocks.threads.add(next, in: part)
         next.removeAll(keepingCapacity: true)
         bytes = 0
       }
@@ -57,9 +54,17 @@ final class ReadAhead: Sendable {
         guard case .encoded(let decoder, let index, _) = extent.place,
           decoder.decodedBytes(of: index) <= blocks.memory.forBlocks / Self.leastResident
         else { continue }
-        next.append((decoder, index))
+        let new = decoder.part(of: index)
+        if let last = next.last,
+          new != part || last.decoder !== decoder || new != nil && index != last.index + 1
+        {
+          handOver()
+        }
+        part = new
+        next.append(
+          DecodingThreads.Block(decoder: decoder, index: index, waiter: waiter, cache: blocks))
         bytes += decoder.decodedBytes(of: index)
-        if bytes >= Self.handful { handOver() }
+        if part == nil, bytes >= Self.handful { handOver() }
       }
     }
   }

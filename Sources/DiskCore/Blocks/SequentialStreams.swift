@@ -20,6 +20,8 @@ struct SequentialStreams {
   /// A reader that has not read while so many others came is not counted any more.
   static let recent: UInt64 = 128
   private static let firstWindow: UInt64 = 256 << 10
+  /// So far behind its window's end a reader is not told more at once.
+  private static let step: UInt64 = 2 << 20
 
   private let longestWindow: UInt64
   private let room: UInt64
@@ -59,8 +61,10 @@ struct SequentialStreams {
       longestWindow, room / UInt64(max(1, active)), max(Self.firstWindow, stream.length))
     let target = stream.end + window
     let from = max(stream.ahead, stream.end)
-    // Half a window at a time.
-    guard window > 0, from < target, target - from >= window / 2 else { return nil }
+    // Half a window at a time, or so much that a thread is busy with it for a while.
+    guard window > 0, from < target, target - from >= min(window / 2, Self.step) else {
+      return nil
+    }
     stream.ahead = target
     return from..<target
   }

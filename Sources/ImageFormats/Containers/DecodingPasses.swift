@@ -89,7 +89,8 @@ final class DecodingPasses: Sendable {
     var dropped: [Pass] = []
   }
 
-  private let limit: Int
+  /// How many decoders there are at most.
+  let limit: Int
   private let state = Mutex(State())
 
   /// What all of them take: claimed at once, so that no block is kept where a decoder will be.
@@ -134,11 +135,11 @@ final class DecodingPasses: Sendable {
     return waiter.turn.withLock { $0 }
   }
 
-  /// Where the nearest decoder stands that nobody drives and that can go on to `offset`.
+  /// Where the nearest decoder stands that can go on to `offset`, or comes by there.
   func nearest(before offset: UInt64) -> UInt64? {
     state.withLock { state in
       state.passes.filter { pass in
-        !pass.isDriven && pass.place <= offset && pass.end.map { offset < $0 } ?? true
+        pass.place <= offset && pass.end.map { offset < $0 } ?? true
       }.map(\.place).max()
     }
   }
@@ -293,7 +294,8 @@ extension DecodingPasses.State {
     outcome.turns.append((waiter, .drive(passes[pass])))
   }
 
-  /// The pass that has the shortest way to a place; nil where an entry point is nearer than all of them.
+  /// The pass that has the shortest way to a place; nil where an entry point is nearer than all of them. Of two
+  /// at one place the one that is under way: the other would decode the same once more.
   private func nearestPass(before waiter: DecodingPasses.Waiting) -> Int? {
     passes.indices
       .filter { index in
@@ -301,6 +303,10 @@ extension DecodingPasses.State {
         return waiter.entry <= pass.place && pass.place <= waiter.offset
           && pass.end.map { waiter.offset < $0 } ?? true
       }
-      .max { passes[$0].place < passes[$1].place }
+      .max {
+        (passes[$0].place, passes[$0].isDriven ? 1 : 0) < (
+          passes[$1].place, passes[$1].isDriven ? 1 : 0
+        )
+      }
   }
 }

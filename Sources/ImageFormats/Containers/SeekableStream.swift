@@ -4,6 +4,8 @@ internal import DiskCore
 final class SeekableStream: BlockDecoder {
   /// In decoded bytes: what one read brings into the block cache.
   static let blockSize: UInt64 = 1 << 20
+  /// Entry points are in one part that lie within so many decoded bytes.
+  private static let leastPart: UInt64 = 8 << 20
   /// Decoded at once, and how often cancelling is looked for.
   static let piece = 256 << 10
 
@@ -59,6 +61,14 @@ final class SeekableStream: BlockDecoder {
     let start = index * Self.blockSize
     return Int(min(Self.blockSize, size - min(size, start)))
   }
+
+  /// Blocks behind one entry point; of several where they are near each other, for a decoder that begins at one
+  /// decodes the rest of a block that is another one's.
+  func part(of index: UInt64) -> UInt64? {
+    points.last(before: index * Self.blockSize).point.decoded / Self.leastPart
+  }
+
+  var partsAtOnce: Int { reader.decoders }
 
   /// How many bytes must be decoded to come to `offset` from the entry point before it.
   func distance(to offset: UInt64) -> UInt64 {

@@ -70,16 +70,32 @@ struct StoredInput {
     let left = buffer.count - start
     guard left < count, end < storage.size else { return left }
     let more = Int(min(UInt64(max(Self.piece, count - left)), storage.size - end))
-    var bytes = Array(buffer[start...])
-    bytes += try storage.bytes(at: FileOffset(end), count: more)
-    buffer = bytes
+    buffer.removeFirst(start)
     start = 0
+    try read(more)
     end += UInt64(more)
     empty += UInt64(more)
     guard empty <= Self.mostEmpty + UInt64(Self.piece) else {
       throw malformed("more than \(Self.mostEmpty) bytes in a row hold nothing")
     }
     return buffer.count
+  }
+
+  /// Appends the next `count` bytes of the file to the buffer, whose memory is used again.
+  private mutating func read(_ count: Int) throws(DiskError) {
+    let left = buffer.count
+    let (storage, place) = (storage, FileOffset(end))
+    buffer.reserveCapacity(left + count)
+    buffer.append(contentsOf: repeatElement(0, count: count))
+    var elements = buffer.mutableSpan
+    var bytes = unsafe elements.mutableBytes
+    var piece = bytes._mutatingExtracting(left..<left + count)
+    do throws(DiskError) {
+      try storage.read(at: place, into: &piece)
+    } catch {
+      buffer.removeLast(count)
+      throw error
+    }
   }
 
   /// The next `count` bytes, not taken; fewer at the end of the file.

@@ -33,7 +33,10 @@ final class StreamReader: Sendable {
     windows = memory.claim(points.memory)
   }
 
-  /// Where the nearest decoder stands that could go on to `offset` at once.
+  /// How many decoders there are at most.
+  var decoders: Int { passes.limit }
+
+  /// Where the nearest decoder stands that could go on to `offset`.
   func nearest(before offset: UInt64) -> UInt64? { passes.nearest(before: offset) }
 
   /// How many bytes were decoded so far, those too that nobody wanted.
@@ -52,12 +55,25 @@ final class StreamReader: Sendable {
       for: offset, entry: point.decoded, end: points.isComplete ? next : nil)
     {
     case .lookAgain: return nil
-    case .drive(let pass): return try drive(pass, to: offset, &buffer)
+    case .drive(let pass):
+      if pass.decoder.cursor == nil, take(offset, &buffer) {
+        passes.end(pass, keeps: false)
+        return buffer.byteCount
+      }
+      return try drive(pass, to: offset, &buffer)
     case .take(let bytes):
       var piece = buffer._mutatingExtracting(0..<min(buffer.byteCount, bytes.count))
       _ = piece.copy(from: bytes)
       return piece.byteCount
     }
+  }
+
+  /// Takes a whole block that a decoder came by after it was looked for, and before it was waited for.
+  private func take(_ offset: UInt64, _ buffer: inout MutableRawSpan) -> Bool {
+    guard offset % SeekableStream.blockSize == 0,
+      let bytes = passed.take(offset / SeekableStream.blockSize)
+    else { return false }
+    return buffer.copy(from: bytes)
   }
 
   private func drive(
@@ -153,17 +169,15 @@ final class StreamReader: Sendable {
       let end = min(offset, (place / size + 1) * size)
       if block.count != Int(end - place) { block = [UInt8](repeating: 0, count: Int(end - place)) }
       guard try fill(&block, from: cursor, target: offset) else { return false }
-      let served = passes.advance(pass, to: end)
-      var isTaken = false
-      if let served {
+      // Kept before others can see that the decoder is past it: who comes for it then finds it.
+      var isTaken = place >= keepsFrom && UInt64(block.count) == size
+      if isTaken { passed.keep(block, place / size) }
+      if let served = passes.advance(pass, to: end) {
+        if isTaken { _ = passed.take(place / size) }
         passes.give(block, to: served)
         isTaken = true
       }
       if UInt64(block.count) == size {
-        if place >= keepsFrom, served == nil {
-          passed.keep(block, place / size)
-          isTaken = true
-        }
         if let spilled, spilled.take(block, place / size) { isTaken = true }
       }
       if isTaken { block = [] }

@@ -28,6 +28,29 @@ struct DecodingPassesTests {
     #expect(stream.decoded <= UInt64(20 * blocks * Self.block))
   }
 
+  /// A reader from front to back, as the kernel asks for it, and what is decoded ahead of it: one decoder
+  /// gives all of it, though there may be four.
+  @Test func aSequentialReaderNeedsOneDecoder() throws {
+    let codec = SlowCodec(blocks: 100, memory: CursorMemory.atMost(4))
+    let stream = codec.stream()
+    let storage = try DecodedStorage(stream, "slow", BlockCache())
+    let piece = 128 << 10
+    let next = Shared(0)
+    let wrong = Threads.results(3) { _ in
+      var wrong = 0
+      while true {
+        let at = next.changed { $0 += piece } - piece
+        guard at < Int(codec.size) else { return wrong }
+        let bytes = try? storage.bytes(at: FileOffset(UInt64(at)), count: piece)
+        let byte = SlowCodec.byte(UInt64(at) / SeekableStream.blockSize)
+        if bytes != [UInt8](repeating: byte, count: piece) { wrong += 1 }
+      }
+    }
+    #expect(wrong.reduce(0, +) == 0)
+    // Near the start two threads may each begin.
+    #expect(stream.decoded <= codec.size + codec.size / 10)
+  }
+
   /// Who asks for what is behind all decoders is not kept waiting by one who goes on and on.
   @Test func someoneBehind() throws {
     let codec = SlowCodec(blocks: 200, memory: CursorMemory.atMost(1))
