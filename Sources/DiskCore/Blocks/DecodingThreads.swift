@@ -53,13 +53,15 @@ final class DecodingThreads: Sendable {
   func add(_ blocks: [Block], in part: UInt64?) {
     guard let first = blocks.first, let last = blocks.last else { return }
     let isThreadMissing = state.withLock { state in
+      // What somebody will want next begins within the last block more often than behind it.
       let lane = state.lanes.firstIndex { lane in
         part != nil && lane.part == part && lane.decoder === first.decoder
-          && lane.next == first.index
+          && (lane.next == first.index || lane.next == first.index &+ 1)
       }
       if let lane {
-        state.lanes[lane].blocks += blocks
-        state.lanes[lane].next = last.index + 1
+        let next = state.lanes[lane].next
+        state.lanes[lane].blocks += blocks.drop { $0.index < next }
+        state.lanes[lane].next = max(next, last.index &+ 1)
       } else {
         state.number += 1
         state.lanes.append(

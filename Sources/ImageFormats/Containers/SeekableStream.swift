@@ -62,10 +62,12 @@ final class SeekableStream: BlockDecoder {
     return Int(min(Self.blockSize, size - min(size, start)))
   }
 
-  /// Blocks behind one entry point; of several where they are near each other, for a decoder that begins at one
-  /// decodes the rest of a block that is another one's.
+  /// Blocks behind one entry point; behind several where they are near each other, for a decoder that begins at
+  /// one decodes the rest of a block that is another one's. What no decoder has come to yet is one part.
   func part(of index: UInt64) -> UInt64? {
-    points.last(before: index * Self.blockSize).point.decoded / Self.leastPart
+    let (point, next) = points.last(before: index * Self.blockSize)
+    guard next != nil || points.isComplete else { return .max }
+    return point.decoded / Self.leastPart
   }
 
   var partsAtOnce: Int { reader.decoders }
