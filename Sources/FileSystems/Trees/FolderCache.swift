@@ -4,8 +4,8 @@ internal import Synchronization
 /// Folders that were listed, kept while there is room: a look at each of 20,000 names lists the folder
 /// once.
 final class FolderCache: Sendable {
-  /// Names of all folders together, at some 200 bytes; the last folder is kept whatever it holds.
-  static let mostEntries = 1 << 17
+  /// Names of all folders together, at some 120 bytes; the last folder is kept whatever it holds.
+  static let mostEntries = 1 << 18
 
   private struct Kept: Sendable {
     var folders: [ItemID: Lazy<Folder>] = [:]
