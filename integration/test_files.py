@@ -19,7 +19,7 @@ FILES = 20_000 if SOAK else 300
 
 @pytest.fixture(scope="session")
 def tree(library):
-    return trees.make(library / "tree", FILES)
+    return trees.make(library / "tree", FILES, sparse=(5 << 30) + 5 if SOAK else 9 * MIB)
 
 
 def extracted(iso, folder):
@@ -36,7 +36,7 @@ def extracted(iso, folder):
 MAKERS = {
     "xorriso": "xorriso -report_about WARNING -as mkisofs -r -J -joliet-long -o {iso} {tree}",
     "xorriso-a": "xorriso -report_about WARNING -as mkisofs -R --hardlinks -o {iso} {tree}",
-    "genisoimage": "genisoimage -quiet -R -J -joliet-long -cache-inodes -o {iso} {tree}",
+    "genisoimage": "genisoimage -quiet -iso-level 3 -R -J -joliet-long -cache-inodes -o {iso} {tree}",
 }
 
 
@@ -106,7 +106,8 @@ def test_list(disc):
 def test_fat_is_what_mtools_reads(tree, home):
     image = home / "floppy.img"
     run(f"mkfs.fat -C -F 16 {image} 65536 -n FILES")
-    some = [path for path in sorted(tree.iterdir()) if path.is_file()][:40]
+    some = [path for path in sorted(tree.iterdir())
+            if path.is_file() and path.name != "sparse.bin"][:40]
     for path in some:
         run(f"mcopy -i {image} -m {quoted(path)} ::", timeout=30)
     run(f"mmd -i {image} ::/folder && mcopy -i {image} -m {quoted(some[0])} ::/folder/inside.bin")

@@ -21,9 +21,9 @@ class Entry:
     content: str
 
 
-def make(folder, files, seed=6, deepest=12):
+def make(folder, files, seed=6, deepest=12, sparse=9 << 20):
     """Folders and files of all sorts, the same for the same seed: deep paths, long names and names
-    beyond ASCII, hard links, links, empty files and folders, one sparse file."""
+    beyond ASCII, hard links, links, empty files and folders, one sparse file of `sparse` bytes."""
     random.seed(seed)
     root = Path(folder)
     root.mkdir()
@@ -56,6 +56,11 @@ def make(folder, files, seed=6, deepest=12):
             os.link(path, parent / f"hard-link-{number}")
         elif kind == 5:
             (parent / f"link-{number}").symlink_to(random.choice([name, "../" + name, "/etc/passwd"]))
+    with open(root / "sparse.bin", "wb") as file:
+        file.truncate(sparse)
+        for place in (0, sparse // 2, max(0, sparse - (1 << 30)), sparse - 5):
+            file.seek(place)
+            file.write(b"here!")
     for path in [*root.rglob("*"), root]:
         moment = random.randrange(900_000_000, 1_700_000_000)
         os.utime(path, (moment, moment), follow_symlinks=False)
