@@ -66,7 +66,8 @@ public final class BlockCache: Sendable {
     _ index: UInt64, of decoder: any BlockDecoder, for part: Range<Int>
   ) throws(DiskError) -> BlockBytes {
     let key = Key(decoder: decoder, index: index)
-    if let block = found(key) {
+    // Only then: whoever decodes, even where somebody gave up before, has his turn.
+    if let block = found(key), block.isDecoded {
       hits.add(1, ordering: .relaxed)
       block.willRead(part, isFirst: false)
       return try block.get(for: Waiter.current)
@@ -89,15 +90,14 @@ public final class BlockCache: Sendable {
   /// - Parameter waiter: whose reading it is ahead of.
   func decodeAhead(_ index: UInt64, of decoder: any BlockDecoder, for waiter: Waiter?) {
     let key = Key(decoder: decoder, index: index)
-    if let block = found(key) {
-      // What follows it in its part cannot be decoded before it is.
-      if decoder.part(of: index) != nil, !block.isDecoded { _ = try? block.get(for: waiter) }
-      return
-    }
+    guard waiter?.isGone != true else { return }
+    // What follows it in its part cannot be decoded before it is.
+    let waitsForOthers = decoder.part(of: index) != nil
+    if let block = found(key), block.isDecoded || !waitsForOthers { return }
     _ = try? inFlight.decoding(decoder.decodedBytes(of: index)) { () throws(DiskError) in
       let (block, isNew) = entry(key, isAhead: true)
-      guard isNew else { return }
-      ahead.add(1, ordering: .relaxed)
+      guard isNew || waitsForOthers else { return }
+      if isNew { ahead.add(1, ordering: .relaxed) }
       _ = try block.get(for: waiter)
     }
   }

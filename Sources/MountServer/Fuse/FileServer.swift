@@ -27,6 +27,7 @@ final class FileServer: Sendable {
   let unopened: UnopenedFiles
   let listingHabits = ListingHabits()
   let filesAhead: FilesAhead
+  let listed = ListedFolders()
 
   /// - Parameters:
   ///   - single: the mount itself, of a writable mount in a regular file's place.
@@ -76,8 +77,14 @@ final class FileServer: Sendable {
   /// Whether what the kernel knows stays true for as long as the mount lives.
   var isLasting: Bool { !owner.isWritable && !isShared }
 
-  /// Whether the kernel keeps the pages of files, whoever opens them, and nothing is far.
+  /// Whether the kernel keeps the pages of files, whoever opens them.
   var readsFilesAhead: Bool { isLasting && cachesPages && isCertain() }
+
+  /// Returns when nothing waits for pages of the kernel any more, and nothing will.
+  func stopGivingPages() {
+    changes.finish()
+    filesAhead.finish()
+  }
 
   func start(_ connection: inout fuse_conn_info) {
     // The mount's own times never change, so there is nothing to compare on every read; and replies
@@ -305,7 +312,9 @@ final class FileServer: Sendable {
     of id: UInt64, from position: Int, size: Int, looksUp: Bool, _ request: consuming FuseRequest
   ) {
     do throws(DiskError) {
-      if let folder = try folder(id) {
+      if let folder = try listed.folder(
+        id, at: position, or: { () throws(DiskError) in try folder(id) })
+      {
         return entries(of: folder, from: position, size: size, looksUp: looksUp, request)
       }
       guard let directory = tree.node(id), case .directory(let list) = directory.content else {

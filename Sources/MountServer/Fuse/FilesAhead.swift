@@ -18,9 +18,15 @@ final class FilesAhead: Sendable {
   static let largestFile: UInt64 = 64 << 10
   /// Files that are given at a time; with the above, at most 2 MiB.
   static let mostFiles = 32
-  /// Folders whose readers are followed, and of how many entries at most.
+  /// Folders whose readers are followed, and of how many entries at most, all together.
   private static let mostFolders = 8
   private static let mostEntries = 1 << 15
+
+  /// Files to give, and where in which folder they stand.
+  private struct Batch: Sendable {
+    let folder: UInt64
+    var files: [(place: Int, item: FileItem)] = []
+  }
 
   private struct Followed: Sendable {
     let folder: OpenFolder
@@ -42,17 +48,19 @@ final class FilesAhead: Sendable {
     var count = 1
 
     /// What to give to the reader of this file.
-    mutating func batch(after id: UInt64) -> [FileItem]? {
+    mutating func batch(after id: UInt64) -> Batch? {
       for index in folders.indices.reversed() {
         guard let place = folders[index].place(of: id) else { continue }
-        // It was on the way when it was asked for.
-        guard place >= folders[index].next else { return nil }
+        // It was on the way when it was asked for. But the first one nobody gives: it is read once more.
+        guard place >= folders[index].next || place == 0 else { return nil }
         let entries = folders[index].folder.content.entries
         let folder = folders[index].folder.item
-        var batch: [FileItem] = []
+        var batch = Batch(folder: folder.id)
         var next = place + 1
-        while next < entries.count, batch.count < count {
-          if entries[next].kind == .file { batch.append(folder.child(entries[next].item)) }
+        while next < entries.count, batch.files.count < count {
+          if entries[next].kind == .file {
+            batch.files.append((next, folder.child(entries[next].item)))
+          }
           next += 1
         }
         folders[index].next = next
@@ -62,6 +70,12 @@ final class FilesAhead: Sendable {
       }
       count = 1
       return nil
+    }
+
+    mutating func goBack(to place: Int, in folder: UInt64) {
+      count = 1
+      guard let index = folders.firstIndex(where: { $0.folder.item.id == folder }) else { return }
+      folders[index].next = min(folders[index].next, place)
     }
   }
 
@@ -76,19 +90,27 @@ final class FilesAhead: Sendable {
   }
 
   func wasListed(_ folder: OpenFolder) {
-    guard folder.content.entries.count <= Self.mostEntries else { return }
+    // Not in a stream: the next file's record can be elsewhere, and only who asks may wait for that.
+    guard folder.content.entries.count <= Self.mostEntries,
+      !folder.item.files.volume.window.disk.canBeFar
+    else { return }
     state.withLock { state in
       state.folders.removeAll { $0.folder.item.id == folder.item.id }
-      if state.folders.count == Self.mostFolders { state.folders.removeFirst() }
       state.folders.append(Followed(folder: folder))
+      var entries = state.folders.reduce(0) { $0 + $1.folder.content.entries.count }
+      while state.folders.count > Self.mostFolders || entries > Self.mostEntries {
+        entries -= state.folders.removeFirst().folder.content.entries.count
+      }
     }
   }
 
   /// - Parameter id: of a file whose beginning was just given to who asked for it.
   func wasRead(_ id: UInt64) {
-    guard let batch = state.withLock({ $0.batch(after: id) }), !batch.isEmpty else { return }
+    guard let batch = state.withLock({ $0.batch(after: id) }), !batch.files.isEmpty else { return }
     thread.async { [self] in
-      for item in batch { guard give(item) else { return } }
+      guard let refused = batch.files.first(where: { !give($0.item) }) else { return }
+      // Whoever comes to it asks for it, and is followed from there.
+      state.withLock { $0.goBack(to: refused.place, in: batch.folder) }
     }
   }
 
@@ -101,8 +123,6 @@ final class FilesAhead: Sendable {
       let size = try item.files.attributes(of: item.item).size
       guard size > 0, size <= Self.largestFile else { return true }
       let window = try item.files.content(of: item.item)
-      // Not through a stream that is elsewhere: only who asks may wait for that.
-      guard window.way(to: .start, count: size) <= Limits.shortWay else { return false }
       let bytes = try window.bytes(at: .start, count: Int(min(size, window.size)))
       guard bytes.count == Int(size) else { return true }
       guard kernel.give(bytes, of: item.id) else { return false }

@@ -19,10 +19,7 @@ enum FuseSession {
     }
     defer { unsafe fuse_session_destroy(session) }
     unsafe server.changes.kernel.attach(session)
-    defer {
-      server.changes.finish()
-      server.filesAhead.finish()
-    }
+    defer { server.stopGivingPages() }
     // Before that: they hold pages, and requests of the session.
     defer { server.longReads.finish() }
     // From here on libfuse closes it.

@@ -48,6 +48,8 @@ enum Daemon {
       mount: mount, signals: signals, supervisor: supervisor, status: { mounted.status },
       verbs: verbs,
       saving: { () throws(DiskError) in
+        // Behind it comes the process's end: who then waited for pages of the kernel would never be gone.
+        defer { server.stopGivingPages() }
         verbs.finish()
         server.changes.writeBack()
         try mounted.save()
