@@ -34,10 +34,13 @@ def extracted(iso, folder):
 
 
 MAKERS = {
-    "xorriso": "xorriso -report_about WARNING -as mkisofs -r -J -joliet-long -o {iso} {tree}",
-    "xorriso-a": "xorriso -report_about WARNING -as mkisofs -R --hardlinks -o {iso} {tree}",
-    "genisoimage": "genisoimage -quiet -iso-level 3 -R -J -joliet-long -cache-inodes -o {iso} {tree}",
+    "xorriso": "xorriso -report_about WARNING -as mkisofs -iso-level 3 -r -J -joliet-long -o {iso} {tree}",
+    "xorriso-a": "xorriso -report_about WARNING -as mkisofs -iso-level 3 -R --hardlinks -o {iso} {tree}",
+    "genisoimage": "genisoimage -quiet -R -J -joliet-long -cache-inodes -o {iso} {tree}",
 }
+if SOAK:
+    # It cannot make files of more than 4 GiB.
+    MAKERS["genisoimage"] = MAKERS["genisoimage"].replace(" -o", " -m sparse.bin -o")
 
 
 @pytest.fixture(scope="session", params=MAKERS)
